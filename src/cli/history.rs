@@ -1,0 +1,63 @@
+//! `volgc history`.
+
+use chrono::TimeDelta;
+use clap::Args;
+
+use super::context::Context;
+use super::{CliError, Exit, Format, explain, output};
+use crate::config::duration;
+use crate::gc::history::HistoryLine;
+use crate::host::clock;
+use crate::host::ledger::HistoryFilter;
+use crate::report::table::{lines_of, plain};
+use crate::report::text::safe;
+
+#[derive(Debug, Args)]
+pub struct Arguments {
+    /// Only what happened in this last time, as 7d
+    #[arg(long, value_name = "DURATION")]
+    since: Option<String>,
+    /// Only what happened to this volume
+    #[arg(long, value_name = "NAME")]
+    volume: Option<String>,
+    /// Form of the history
+    #[arg(long, value_name = "FORM", default_value = "table")]
+    format: Format,
+}
+
+pub(super) fn run(context: &Context<'_>, arguments: &Arguments) -> Result<Exit, CliError> {
+    let since = match &arguments.since {
+        None => None,
+        Some(text) => {
+            let span = duration::parse(text).map_err(|error| CliError::Usage(format!("--since: {error}")))?;
+            let now = clock::read()?.wall;
+            TimeDelta::from_std(span).ok().and_then(|span| now.checked_sub_signed(span))
+        }
+    };
+    let volume = arguments.volume.as_deref().map(explain::volume_name).transpose()?;
+    let lines = match context.ledger_reader()? {
+        Some(reader) => reader.history(&HistoryFilter { since, volume })?,
+        None => Vec::new(),
+    };
+    match arguments.format {
+        Format::Json => output::json(&lines)?,
+        Format::Table if lines.is_empty() => output::print("nothing has happened\n")?,
+        Format::Table => output::print(&shown(&lines))?,
+    }
+    Ok(Exit::Done)
+}
+
+fn shown(lines: &[HistoryLine]) -> String {
+    let mut table = plain(&["WHEN", "WHAT", "VOLUME", "ENTRY", "LAST HOLDER", "DETAIL"]);
+    for line in lines {
+        table.add_row([
+            line.at.format("%Y-%m-%d %H:%M:%SZ").to_string(),
+            line.happening.word().to_owned(),
+            line.volume.as_ref().map_or_else(|| "-".to_owned(), |name| safe(name.as_str())),
+            line.entry.as_ref().map_or_else(|| "-".to_owned(), ToString::to_string),
+            line.last_holder.as_ref().map_or_else(|| "-".to_owned(), |last| safe(&last.holder.name)),
+            safe(&line.detail),
+        ]);
+    }
+    lines_of(&table)
+}

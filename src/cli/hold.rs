@@ -1,0 +1,212 @@
+//! `volgc hold`, `release` and `holds`.
+
+use chrono::TimeDelta;
+use clap::Args;
+use serde::Serialize;
+
+use super::context::Context;
+use super::{CliError, Exit, Format, output};
+use crate::config::duration;
+use crate::gc::entry::{Entry, EntryId};
+use crate::gc::history::{Happening, HistoryLine};
+use crate::gc::ledger::{Hold, HoldTarget};
+use crate::gc::plan::Order;
+use crate::gc::volume::VolumeName;
+use crate::host::clock;
+use crate::host::fault::{self, Point};
+use crate::host::ledger::Ledger;
+use crate::report::table::{lines_of, plain};
+use crate::report::text::{minute, rfc3339, safe};
+use crate::sweep::SweepError;
+use crate::sweep::look::{Look, look};
+use crate::sweep::mover::StepError;
+
+#[derive(Debug, Args)]
+pub struct HoldArguments {
+    /// Name of the volume, or a quarantine entry, which is then not deleted
+    #[arg(value_name = "VOLUME|ENTRY")]
+    what: String,
+    /// How long, as 60d or 2w [default: until released]
+    #[arg(long = "for", value_name = "DURATION")]
+    span: Option<String>,
+    /// Why
+    #[arg(long, value_name = "TEXT")]
+    reason: String,
+}
+
+#[derive(Debug, Args)]
+pub struct ReleaseArguments {
+    /// Name of the volume, or a quarantine entry
+    #[arg(value_name = "VOLUME|ENTRY")]
+    what: String,
+}
+
+#[derive(Debug, Args)]
+pub struct HoldsArguments {
+    /// Form of the list
+    #[arg(long, value_name = "FORM", default_value = "table")]
+    format: Format,
+}
+
+/// One hold, as `holds --format json` shows it.
+#[derive(Debug, Serialize)]
+struct HoldLine {
+    kind: &'static str,
+    name: String,
+    reason: String,
+    given_at: String,
+    expires_at: Option<String>,
+}
+
+pub(super) async fn hold(context: &Context<'_>, arguments: &HoldArguments) -> Result<Exit, CliError> {
+    let (settings, _) = context.settings()?;
+    let now = clock::read()?;
+    let expires_at = match &arguments.span {
+        None => None,
+        Some(text) => {
+            let span = duration::parse(text).map_err(|error| CliError::Usage(format!("--for: {error}")))?;
+            let until = TimeDelta::from_std(span).ok().and_then(|span| now.wall.checked_add_signed(span));
+            Some(until.ok_or_else(|| CliError::Usage(format!("--for {text} is too long")))?)
+        }
+    };
+    if arguments.reason.trim().is_empty() {
+        return Err(CliError::Usage("--reason: say why, for whoever finds the hold later".to_owned()));
+    }
+    let engine = context.engine(&settings).await?;
+    let seen = look(&engine, &context.remembered()?, &settings, &Order::Scheduled, now.clone()).await?;
+    let target = target(&seen, &arguments.what)?;
+    let mut ledger = context.ledger()?;
+    let reason = arguments.reason.clone();
+    let hold = Hold { target: target.clone(), reason: reason.clone(), given_at: now.wall, expires_at };
+    ledger.add_hold(&hold)?;
+    record(&mut ledger, Happening::HoldGiven, &target, reason)?;
+    let until =
+        expires_at.map_or_else(|| "until it is released".to_owned(), |at| format!("until {}", minute(at)));
+    output::print(&format!("holding {} {until}\n", safe(&arguments.what)))?;
+    Ok(Exit::Done)
+}
+
+pub(super) fn release(context: &Context<'_>, arguments: &ReleaseArguments) -> Result<Exit, CliError> {
+    let mut ledger = context.ledger()?;
+    // By name alone: a hold on a volume that is gone must be releasable too.
+    let targets: Vec<HoldTarget> = ledger
+        .read()?
+        .holds
+        .into_iter()
+        .map(|hold| hold.target)
+        .filter(|target| name_of(target) == arguments.what)
+        .collect();
+    if targets.is_empty() {
+        return Err(CliError::NotFound(format!(
+            "there is no hold on {}; `volgc holds` shows what there is",
+            safe(&arguments.what)
+        )));
+    }
+    for target in &targets {
+        if ledger.remove_holds(target)? > 0 {
+            record(&mut ledger, Happening::HoldReleased, target, "released by an operator".to_owned())?;
+        }
+    }
+    output::print(&format!("released {}\n", safe(&arguments.what)))?;
+    Ok(Exit::Done)
+}
+
+pub(super) fn holds(context: &Context<'_>, arguments: &HoldsArguments) -> Result<Exit, CliError> {
+    let now = clock::read()?.wall;
+    let lines: Vec<HoldLine> = context
+        .remembered()?
+        .holds
+        .iter()
+        .filter(|hold| hold.is_active(now))
+        .map(|hold| HoldLine {
+            kind: match &hold.target {
+                HoldTarget::Volume { .. } => "volume",
+                HoldTarget::Entry { .. } => "entry",
+            },
+            name: name_of(&hold.target).to_owned(),
+            reason: hold.reason.clone(),
+            given_at: rfc3339(hold.given_at),
+            expires_at: hold.expires_at.map(rfc3339),
+        })
+        .collect();
+    match arguments.format {
+        Format::Json => output::json(&lines)?,
+        Format::Table if lines.is_empty() => output::print("nothing is held\n")?,
+        Format::Table => {
+            let mut table = plain(&["HELD", "KIND", "SINCE", "UNTIL", "REASON"]);
+            for line in &lines {
+                let until = line.expires_at.clone().unwrap_or_else(|| "released".to_owned());
+                table.add_row([
+                    safe(&line.name),
+                    line.kind.to_owned(),
+                    line.given_at.clone(),
+                    until,
+                    safe(&line.reason),
+                ]);
+            }
+            output::print(&lines_of(&table))?;
+        }
+    }
+    Ok(Exit::Done)
+}
+
+/// The volume of that name, else the entry, else the only entry that was a volume of that name.
+fn target(look: &Look, what: &str) -> Result<HoldTarget, CliError> {
+    if let Some(volume) = VolumeName::new(what).ok().and_then(|name| look.observation.inventory.volume(&name))
+    {
+        return Ok(HoldTarget::Volume { name: volume.name.clone(), identity: volume.identity.clone() });
+    }
+    let entries: Vec<&EntryId> = look
+        .quarantine
+        .entries
+        .iter()
+        .filter_map(|entry| match entry {
+            Entry::Known(manifest) if manifest.entry.as_str() == what || manifest.name.as_str() == what => {
+                Some(&manifest.entry)
+            }
+            Entry::Known(_) | Entry::Deleting(_) | Entry::Damaged { .. } => None,
+        })
+        .collect();
+    match entries.as_slice() {
+        [entry] => Ok(HoldTarget::Entry { entry: (*entry).clone() }),
+        [] => Err(CliError::NotFound(format!(
+            "there is no volume and no entry {}; `volgc report` and `volgc list` show what there is",
+            safe(what)
+        ))),
+        _ => Err(CliError::Usage(format!(
+            "several entries were a volume {}: name one of those that `volgc list` shows",
+            safe(what)
+        ))),
+    }
+}
+
+fn name_of(target: &HoldTarget) -> &str {
+    match target {
+        HoldTarget::Volume { name, .. } => name.as_str(),
+        HoldTarget::Entry { entry } => entry.as_str(),
+    }
+}
+
+fn record(
+    ledger: &mut Ledger,
+    happening: Happening,
+    target: &HoldTarget,
+    detail: String,
+) -> Result<(), CliError> {
+    fault::at(Point::LedgerRecord)
+        .map_err(|source| SweepError::Step(StepError::Fault { action: "writing the history", source }))?;
+    let (volume, entry) = match target {
+        HoldTarget::Volume { name, .. } => (Some(name.clone()), None),
+        HoldTarget::Entry { entry } => (None, Some(entry.clone())),
+    };
+    let at = clock::read()?.wall;
+    Ok(ledger.record(&[HistoryLine {
+        at,
+        happening,
+        volume,
+        entry,
+        detail,
+        last_holder: None,
+        size_bytes: None,
+    }])?)
+}

@@ -1,0 +1,43 @@
+//! `volgc report`.
+
+use clap::Args;
+
+use super::context::Context;
+use super::{CliError, Exit, Format, output, sizes};
+use crate::gc::plan::Order;
+use crate::host::clock;
+use crate::report::document::{Report, Sizes};
+use crate::report::table;
+use crate::sweep::look::look;
+
+#[derive(Debug, Args)]
+pub struct Arguments {
+    /// Form of the report
+    #[arg(long, value_name = "FORM", default_value = "table")]
+    format: Format,
+    /// Do not measure; reading a large volume takes a while
+    #[arg(long)]
+    no_sizes: bool,
+    /// Exit with 10 when something would be done, with 4 when a brake would stop it
+    #[arg(long)]
+    detailed_exit_code: bool,
+}
+
+pub(super) async fn run(context: &Context<'_>, arguments: &Arguments) -> Result<Exit, CliError> {
+    let (settings, _) = context.settings()?;
+    let engine = context.engine(&settings).await?;
+    let remembered = context.remembered()?;
+    let look = look(&engine, &remembered, &settings, &Order::Scheduled, clock::read()?).await?;
+    let sizes = if arguments.no_sizes { Sizes::default() } else { sizes::measure(&look).await };
+    let report = Report::new(&look, settings.policy.mode, &sizes);
+    match arguments.format {
+        Format::Table => output::print(&table::report(&report))?,
+        Format::Json => output::json(&report)?,
+    }
+    let is_anything_due = report.totals.due_quarantine + report.totals.due_delete > 0;
+    Ok(match (arguments.detailed_exit_code, report.refusals.is_empty(), is_anything_due) {
+        (true, false, _) => Exit::Refused,
+        (true, true, true) => Exit::WouldChange,
+        (true, true, false) | (false, _, _) => Exit::Done,
+    })
+}

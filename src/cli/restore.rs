@@ -1,0 +1,92 @@
+//! `volgc restore`.
+
+use clap::Args;
+use tokio_util::sync::CancellationToken;
+
+use super::context::{Context, whoami};
+use super::{CliError, Exit, explain, output};
+use crate::gc::entry::{Entry, EntryId, Manifest};
+use crate::gc::plan::Order;
+use crate::host::clock;
+use crate::report::text::{minute, safe};
+use crate::sweep::look::look;
+use crate::sweep::{Replace, Restored, Sweeper};
+
+#[derive(Debug, Args)]
+pub struct Arguments {
+    /// The entry, as `volgc list` shows it, or the name of the volume it was
+    #[arg(value_name = "ENTRY|VOLUME")]
+    what: String,
+    /// Restore under this name
+    #[arg(long = "as", value_name = "NAME")]
+    target: Option<String>,
+    /// Quarantine the volume that has the name now, if nothing holds it, and take its place
+    #[arg(long)]
+    replace: bool,
+}
+
+pub(super) async fn run(context: &Context<'_>, arguments: &Arguments) -> Result<Exit, CliError> {
+    let (settings, _) = context.settings()?;
+    let target = arguments.target.as_deref().map(explain::volume_name).transpose()?;
+    let engine = context.changing_engine(&settings).await?;
+    let mut ledger = context.ledger()?;
+    let nothing = Order::Delete(std::collections::BTreeSet::new());
+    let seen = look(engine.reading(), &ledger.read()?, &settings, &nothing, clock::read()?).await?;
+    let entry = find(&seen.quarantine.entries, &arguments.what)?;
+    let stop = CancellationToken::new();
+    let whoami = whoami("restore");
+    let mut sweeper =
+        Sweeper { engine: &engine, settings: &settings, ledger: &mut ledger, whoami: &whoami, stop: &stop };
+    let replace = if arguments.replace { Replace::Quarantine } else { Replace::Refuse };
+    match sweeper.restore(&entry, target, replace).await? {
+        Restored::Done { manifest, name, replaced } => {
+            let mut text = format!("restored volume {name} from entry {}\n", manifest.entry);
+            if let Some(replaced) = replaced {
+                text.push_str(&format!(
+                    "the volume that had the name is in quarantine as entry {replaced}\n"
+                ));
+            }
+            output::print(&text)?;
+            Ok(Exit::Done)
+        }
+        Restored::Refused(look) => {
+            let why: Vec<String> = look.refusals.iter().map(|refusal| refusal.text.clone()).collect();
+            Err(CliError::Refused(why.join("; ")))
+        }
+    }
+}
+
+/// The entry of that name, else the only entry that was a volume of that name.
+fn find(entries: &[Entry], what: &str) -> Result<EntryId, CliError> {
+    let known: Vec<&Manifest> = entries
+        .iter()
+        .filter_map(|entry| match entry {
+            Entry::Known(manifest) => Some(&**manifest),
+            Entry::Deleting(_) | Entry::Damaged { .. } => None,
+        })
+        .collect();
+    if let Some(manifest) = known.iter().find(|manifest| manifest.entry.as_str() == what) {
+        return Ok(manifest.entry.clone());
+    }
+    let named: Vec<&&Manifest> = known.iter().filter(|manifest| manifest.name.as_str() == what).collect();
+    match named.as_slice() {
+        [only] => Ok(only.entry.clone()),
+        [] => Err(CliError::NotFound(format!(
+            "there is no entry {0} in quarantine, and none that was a volume {0}; `volgc list` shows what there is",
+            safe(what)
+        ))),
+        several => {
+            let choices: Vec<String> = several
+                .iter()
+                .map(|manifest| {
+                    format!("{} (quarantined {})", manifest.entry, minute(manifest.quarantined_at))
+                })
+                .collect();
+            Err(CliError::Usage(format!(
+                "several entries were a volume {}: name one of {}",
+                safe(what),
+                choices.join(", ")
+            )))
+        }
+    }
+}

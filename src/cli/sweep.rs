@@ -1,0 +1,191 @@
+//! `volgc sweep`.
+#![expect(clippy::disallowed_methods, reason = "reads the plan file that the operator names")]
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+use tokio_util::sync::CancellationToken;
+
+use super::context::{Context, whoami};
+use super::{CliError, Exit, output};
+use crate::gc::entry::EntryId;
+use crate::gc::plan::Order;
+use crate::gc::policy::Mode;
+use crate::gc::verdict::Action;
+use crate::report::document::{Report, SCHEMA_VERSION};
+use crate::report::text::{bytes, safe};
+use crate::sweep::recover::Recovered;
+use crate::sweep::{Done, Sweeper, Swept};
+
+#[derive(Debug, Args)]
+pub struct Arguments {
+    /// Take only the steps of this report (`volgc report --format json`), if they are still due
+    #[arg(long, value_name = "FILE")]
+    plan: Option<PathBuf>,
+}
+
+pub(super) async fn run(context: &Context<'_>, arguments: &Arguments) -> Result<Exit, CliError> {
+    let order = match &arguments.plan {
+        None => Order::Scheduled,
+        Some(file) => pinned(file)?,
+    };
+    pass(context, "sweep", &order).await
+}
+
+/// One pass with an order, its outcome printed.
+pub(super) async fn pass(context: &Context<'_>, command: &str, order: &Order) -> Result<Exit, CliError> {
+    let (settings, _) = context.settings()?;
+    let engine = context.changing_engine(&settings).await?;
+    let mut ledger = context.ledger()?;
+    let stop = CancellationToken::new();
+    stop_on_signal(&stop)?;
+    let whoami = whoami(command);
+    let mut sweeper =
+        Sweeper { engine: &engine, settings: &settings, ledger: &mut ledger, whoami: &whoami, stop: &stop };
+    let swept = sweeper.sweep(order).await?;
+    output::print(&told(&swept, settings.policy.mode, order))?;
+    Ok(exit_of(&swept))
+}
+
+/// The first signal lets the step in hand be finished; a second one ends the program as usual.
+pub(super) fn stop_on_signal(stop: &CancellationToken) -> Result<(), CliError> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let stop = stop.clone();
+    tokio::spawn(async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+        tracing::info!("stopping after the step in hand");
+        stop.cancel();
+    });
+    Ok(())
+}
+
+fn exit_of(swept: &Swept) -> Exit {
+    if !swept.look.refusals.is_empty() {
+        Exit::Refused
+    } else if swept.has_failures() {
+        Exit::StepsFailed
+    } else {
+        Exit::Done
+    }
+}
+
+/// What was done, for people.
+fn told(swept: &Swept, mode: Mode, order: &Order) -> String {
+    let mut lines: Vec<String> = swept
+        .look
+        .refusals
+        .iter()
+        .map(|refusal| format!("refused to act ({}): {}", refusal.word, safe(&refusal.text)))
+        .collect();
+    for (manifest, result) in &swept.recovered {
+        let what = match result {
+            Ok(Recovered::Undone) => "its interrupted move was undone".to_owned(),
+            Ok(Recovered::Committed) => "is in quarantine".to_owned(),
+            Ok(Recovered::Restored) => "its interrupted restore was finished".to_owned(),
+            Ok(Recovered::Unresolved(why)) => format!("is in doubt: {}", safe(why)),
+            Err(error) => format!("could not be recovered: {}", safe(&error.to_string())),
+        };
+        lines.push(format!("volume {} (entry {}) {what}", safe(manifest.name.as_str()), manifest.entry));
+    }
+    lines.extend(swept.done.iter().map(told_step));
+    if swept.look.refusals.is_empty() {
+        lines.extend(not_done(swept, mode, order));
+    }
+    if lines.is_empty() {
+        lines.push("nothing was due".to_owned());
+    }
+    lines.push(String::new());
+    lines.join("\n")
+}
+
+fn told_step(done: &Done) -> String {
+    match done {
+        Done::Quarantined(name, entry) => {
+            format!("quarantined volume {name}; `volgc restore {entry}` brings it back")
+        }
+        Done::Left(name, why) => format!("left volume {name}: {}", safe(why)),
+        Done::InDoubt(name, entry, why) => {
+            format!("volume {name} is in doubt (entry {entry}); its data is kept: {}", safe(why))
+        }
+        Done::Deleted(entry, freed) => format!("deleted entry {entry}, {}", bytes(*freed)),
+        Done::DeletionStopped(entry) => format!("stopped deleting entry {entry}; the next sweep goes on"),
+        Done::Failed(what, error) => format!("{} failed: {}", safe(what), safe(&error.to_string())),
+    }
+}
+
+/// What was due or ordered and is not done, each with its reason.
+fn not_done(swept: &Swept, mode: Mode, order: &Order) -> Vec<String> {
+    let plan = &swept.look.plan;
+    let left_by_mode = plan.due().len() - plan.steps().len();
+    let mut lines = Vec::new();
+    if left_by_mode > 0 {
+        lines.push(format!(
+            "{left_by_mode} more due, but mode = \"{}\" does not permit it; `volgc report` shows what",
+            mode.word()
+        ));
+    }
+    if swept.stopped {
+        lines.push("stopped before everything was done; the next sweep goes on".to_owned());
+    }
+    match order {
+        Order::Scheduled | Order::Pinned { .. } => {}
+        Order::Quarantine(ordered) => {
+            for name in ordered {
+                match plan.volumes.get(name) {
+                    None => lines.push(format!("there is no volume {}", safe(name.as_str()))),
+                    Some(verdict) if verdict.action == Action::Keep => {
+                        lines.push(format!("kept volume {}: {}", safe(name.as_str()), safe(&verdict.detail)));
+                    }
+                    Some(_) => {}
+                }
+            }
+        }
+        Order::Delete(ordered) => {
+            for id in ordered {
+                match plan.entries.get(id.as_str()) {
+                    None => lines.push(format!("there is no entry {id}")),
+                    Some(verdict) if verdict.action == Action::Keep => {
+                        lines.push(format!("kept entry {id}: {}", safe(&verdict.detail)));
+                    }
+                    Some(_) => {}
+                }
+            }
+        }
+    }
+    lines
+}
+
+/// The volumes and entries that an earlier report found due.
+fn pinned(file: &Path) -> Result<Order, CliError> {
+    let shown = file.display();
+    let text = std::fs::read(file)
+        .map_err(|error| CliError::Usage(format!("cannot read the plan {shown}: {error}")))?;
+    let report: Report = serde_json::from_slice(&text).map_err(|error| {
+        CliError::Usage(format!("{shown} is no report ({error}); make one with `volgc report --format json`"))
+    })?;
+    if report.schema_version != SCHEMA_VERSION {
+        return Err(CliError::Usage(format!(
+            "{shown} has schema version {}, and this volgc knows {SCHEMA_VERSION}; make a new report",
+            report.schema_version
+        )));
+    }
+    let entries: BTreeSet<EntryId> = report
+        .quarantine
+        .iter()
+        .filter(|entry| entry.action == Action::Delete)
+        .filter_map(|entry| EntryId::new(entry.entry.clone()).ok())
+        .collect();
+    let volumes = report
+        .volumes
+        .into_iter()
+        .filter(|volume| volume.action == Action::Quarantine)
+        .map(|volume| (volume.name, volume.identity))
+        .collect();
+    Ok(Order::Pinned { volumes, entries })
+}

@@ -1,0 +1,201 @@
+//! Brakes: refusals to act because the whole picture looks wrong. Each says what was seen, what was expected and what to do.
+
+use super::ledger::LedgerState;
+use super::policy::Limits;
+
+/// The whole picture, as far as a brake looks at it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EngineFacts {
+    /// The engine's ID.
+    pub id: String,
+    /// Its docker root.
+    pub root: String,
+    /// Its version.
+    pub version: String,
+    /// Whether containers outlive the daemon; none when it does not say.
+    pub live_restore: Option<bool>,
+    /// How many containers it lists.
+    pub containers: u64,
+    /// Whether it is Podman.
+    pub is_podman: bool,
+    /// Why the docker root is not on this machine, when it is not.
+    pub root_problem: Option<String>,
+}
+
+/// A refusal of a whole sweep.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Refusal {
+    /// A stable word.
+    pub word: &'static str,
+    /// What was seen, what was expected, what to do.
+    pub text: String,
+}
+
+/// The first version whose reference counts survive a restart under live-restore (moby 44231, 44237, 44238).
+const LIVE_RESTORE_FIXED: [u64; 3] = [20, 10, 19];
+
+/// Every brake that holds.
+pub fn refusals(facts: &EngineFacts, ledger: &LedgerState, limits: &Limits) -> Vec<Refusal> {
+    [
+        facts.root_problem.as_ref().map(|problem| Refusal {
+            word: "root_not_here",
+            text: format!("{problem}. Run volgc on the engine's machine, as root; `volgc report` works from anywhere"),
+        }),
+        facts.is_podman.then(|| Refusal {
+            word: "podman",
+            text: "this is Podman, which deletes any volume whose name begins with the one given (podman issue 23943); \
+                   volgc reports on it, and moves nothing"
+                .to_owned(),
+        }),
+        other_engine(facts, ledger),
+        empty_list(facts, ledger, limits),
+        live_restore(facts),
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
+}
+
+fn other_engine(facts: &EngineFacts, ledger: &LedgerState) -> Option<Refusal> {
+    let known = ledger.engine.as_ref()?;
+    if known.id == facts.id && known.root == facts.root {
+        return None;
+    }
+    Some(Refusal {
+        word: "other_engine",
+        text: format!(
+            "the engine that answers is {} with root {}, but the ledger is about {} with root {}. If that is right, run \
+             `volgc acknowledge`; else check [docker] host and --state-dir",
+            facts.id, facts.root, known.id, known.root
+        ),
+    })
+}
+
+fn empty_list(facts: &EngineFacts, ledger: &LedgerState, limits: &Limits) -> Option<Refusal> {
+    let before = ledger.last_containers?;
+    (facts.containers == 0 && before > u64::from(limits.sudden_orphans)).then(|| Refusal {
+        word: "empty_container_list",
+        text: format!(
+            "the engine lists no container at all, and there were {before} at the last sweep. If they were all removed on \
+             purpose, run `volgc acknowledge`; else find out why the engine does not show them"
+        ),
+    })
+}
+
+fn live_restore(facts: &EngineFacts) -> Option<Refusal> {
+    if facts.live_restore == Some(false) {
+        return None;
+    }
+    let version = parse_version(&facts.version);
+    let is_fixed = version.is_some_and(|version| version >= LIVE_RESTORE_FIXED);
+    // An engine that does not say whether it uses live-restore is judged by its version alone when that is known.
+    if is_fixed || (facts.live_restore.is_none() && version.is_none()) {
+        return None;
+    }
+    Some(Refusal {
+        word: "live_restore",
+        text: format!(
+            "engine {} loses its volume references when it restarts under live-restore (moby issue 44231, fixed in 20.10.19); \
+             upgrade the engine or switch live-restore off",
+            facts.version
+        ),
+    })
+}
+
+/// The numbers at the front: `20.10.24+dfsg1` is 20, 10, 24.
+fn parse_version(text: &str) -> Option<[u64; 3]> {
+    let mut parts = text.splitn(3, '.');
+    let mut number = || {
+        let part = parts.next()?;
+        let digits: String = part.chars().take_while(char::is_ascii_digit).collect();
+        digits.parse().ok()
+    };
+    Some([number()?, number()?, number()?])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::gc::ledger::KnownEngine;
+    use std::time::Duration;
+
+    fn facts() -> EngineFacts {
+        EngineFacts {
+            id: "A".to_owned(),
+            root: "/r".to_owned(),
+            version: "26.1.5+dfsg1".to_owned(),
+            live_restore: Some(false),
+            containers: 3,
+            is_podman: false,
+            root_problem: None,
+        }
+    }
+
+    fn limits() -> Limits {
+        Limits {
+            min_grace: Duration::ZERO,
+            min_sightings: 1,
+            max_per_sweep: 1,
+            max_share_per_sweep: 1,
+            max_gap: Duration::ZERO,
+            sudden_orphans: 10,
+            sudden_orphan_share: 50,
+        }
+    }
+
+    fn words(facts: &EngineFacts, ledger: &LedgerState) -> Vec<&'static str> {
+        refusals(facts, ledger, &limits()).into_iter().map(|refusal| refusal.word).collect()
+    }
+
+    #[test]
+    fn a_usual_engine_is_not_refused() {
+        assert_eq!(words(&facts(), &LedgerState::default()), Vec::<&str>::new());
+    }
+
+    #[test]
+    fn another_engine_or_root_is_refused_until_acknowledged() {
+        let known = |id: &str, root: &str| LedgerState {
+            engine: Some(KnownEngine { id: id.to_owned(), root: root.to_owned() }),
+            ..LedgerState::default()
+        };
+        assert_eq!(words(&facts(), &known("A", "/r")), Vec::<&str>::new());
+        assert_eq!(words(&facts(), &known("B", "/r")), ["other_engine"]);
+        assert_eq!(words(&facts(), &known("A", "/s")), ["other_engine"]);
+    }
+
+    #[test]
+    fn an_empty_list_is_refused_when_there_were_many() {
+        let ledger = |count| LedgerState { last_containers: Some(count), ..LedgerState::default() };
+        let none = EngineFacts { containers: 0, ..facts() };
+        assert_eq!(words(&none, &ledger(11)), ["empty_container_list"]);
+        assert_eq!(words(&none, &ledger(10)), Vec::<&str>::new());
+        assert_eq!(words(&facts(), &ledger(11)), Vec::<&str>::new());
+    }
+
+    #[test]
+    fn live_restore_is_refused_on_engines_that_lose_references() {
+        let with = |version: &str, live_restore| {
+            words(
+                &EngineFacts { version: version.to_owned(), live_restore, ..facts() },
+                &LedgerState::default(),
+            )
+        };
+        assert_eq!(with("20.10.18", Some(true)), ["live_restore"]);
+        assert_eq!(with("dev", Some(true)), ["live_restore"]);
+        assert_eq!(with("20.10.5", None), ["live_restore"]);
+        for fine in [
+            ("20.10.19", Some(true)),
+            ("20.10.24+dfsg1", Some(true)),
+            ("20.10.5", Some(false)),
+            ("dev", None),
+        ] {
+            assert_eq!(with(fine.0, fine.1), Vec::<&str>::new(), "{fine:?}");
+        }
+    }
+
+    #[test]
+    fn podman_and_a_root_elsewhere_are_refused() {
+        let elsewhere = EngineFacts { root_problem: Some("gone".to_owned()), is_podman: true, ..facts() };
+        assert_eq!(words(&elsewhere, &LedgerState::default()), ["root_not_here", "podman"]);
+    }
+}

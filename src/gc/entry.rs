@@ -1,0 +1,188 @@
+//! Quarantine entries: what a manifest says. The manifests are the truth about what is in quarantine.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
+
+use super::reference::LastHolder;
+use super::volume::{Class, DirectoryIdentity, VolumeName};
+
+/// The version of the manifest format that this program writes, and the newest it reads.
+pub const MANIFEST_VERSION: u32 = 1;
+
+/// The name of an entry's directory: `[0-9a-z-]`, made by us.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct EntryId(String);
+
+/// A text that is not the name of an entry.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0:?} is not the name of a quarantine entry")]
+pub struct BadEntryId(pub String);
+
+impl EntryId {
+    /// Checks that `text` can only name a child of the quarantine directory (I6).
+    pub fn new(text: impl Into<String>) -> Result<Self, BadEntryId> {
+        let text = text.into();
+        let plain = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
+        if text.len() < 8 || text.len() > 64 || !text.bytes().all(plain) || text.starts_with('-') {
+            return Err(BadEntryId(text));
+        }
+        Ok(Self(text))
+    }
+
+    /// An identifier made of a time, for order, and random bits, so that two entries of one second differ.
+    pub fn generate(at: DateTime<Utc>, random: u32) -> Self {
+        Self(format!("{}-{random:08x}", at.format("%Y%m%d-%H%M%S")))
+    }
+
+    /// The identifier as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl TryFrom<String> for EntryId {
+    type Error = BadEntryId;
+    fn try_from(text: String) -> Result<Self, BadEntryId> {
+        Self::new(text)
+    }
+}
+
+impl From<EntryId> for String {
+    fn from(id: EntryId) -> Self {
+        id.0
+    }
+}
+
+impl fmt::Display for EntryId {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str(&self.0)
+    }
+}
+
+/// How far an entry's move has come.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "state")]
+pub enum EntryState {
+    /// The data is being renamed here; the engine has not been asked to forget the volume. Undone by recovery.
+    Moving,
+    /// The engine may have been asked to forget the volume, and its answer is not known (I5).
+    InDoubt {
+        /// When the DELETE was about to be sent.
+        in_doubt_since: DateTime<Utc>,
+        /// The engine processes that could still carry it out.
+        engine_processes: Vec<EngineProcess>,
+    },
+    /// The data is here and the engine has forgotten the volume.
+    Quarantined,
+    /// The data is being placed back under `name`.
+    Restoring {
+        /// The volume it becomes.
+        restoring_to: VolumeName,
+    },
+}
+
+impl EntryState {
+    /// The stable word used in JSON, tables and logs.
+    pub fn word(&self) -> &'static str {
+        match self {
+            Self::Moving => "moving",
+            Self::InDoubt { .. } => "in_doubt",
+            Self::Quarantined => "quarantined",
+            Self::Restoring { .. } => "restoring",
+        }
+    }
+}
+
+/// A process that ran the engine when a DELETE was sent: while it lives, the DELETE may still be carried out.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EngineProcess {
+    /// Process ID.
+    pub pid: i32,
+    /// Start time in clock ticks after boot (`proc(5)`, field 22 of `stat`), which tells a reused ID apart.
+    pub start_ticks: u64,
+    /// `/proc/sys/kernel/random/boot_id` of that time.
+    pub boot_id: String,
+}
+
+/// Owner, group and permission bits of `_data`, which the engine resets when a volume is made (all versions to 29).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Ownership {
+    /// User ID.
+    pub uid: u32,
+    /// Group ID.
+    pub gid: u32,
+    /// Permission bits including set-user-ID, set-group-ID and sticky (`0o7777`).
+    pub mode: u32,
+}
+
+/// Everything that is needed to bring a volume back, written before its data moves (I4).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Manifest {
+    /// Format version, see [`MANIFEST_VERSION`].
+    pub manifest_version: u32,
+    /// The entry's own name, so that a renamed directory is noticed.
+    pub entry: EntryId,
+    /// How far the move has come.
+    #[serde(flatten)]
+    pub state: EntryState,
+    /// The volume's name.
+    pub name: VolumeName,
+    /// Anonymous or named.
+    pub class: Class,
+    /// The volume driver.
+    pub driver: String,
+    /// The labels the engine showed.
+    pub labels: BTreeMap<String, String>,
+    /// Owner and mode of `_data`.
+    pub ownership: Ownership,
+    /// Identity of `<volumes>/<name>`.
+    pub volume_directory: DirectoryIdentity,
+    /// Identity of `_data`, which travels with it.
+    pub data_directory: DirectoryIdentity,
+    /// The engine the volume was taken from.
+    pub engine_id: String,
+    /// That engine's docker root.
+    pub docker_root: String,
+    /// When the move began.
+    pub quarantined_at: DateTime<Utc>,
+    /// Since when nothing held the volume, as far as it was watched.
+    pub unreferenced_since: Option<DateTime<Utc>>,
+    /// The rule that matched, or none for the policy of the class.
+    pub rule: Option<String>,
+    /// Whether an operator ordered it by hand.
+    pub by_hand: bool,
+    /// Watched seconds in quarantine before deletion; none when only an operator may delete it.
+    pub delete_after_seconds: Option<u64>,
+    /// Who held it last.
+    pub last_holder: Option<LastHolder>,
+    /// Allocated bytes, if they were measured.
+    pub size_bytes: Option<u64>,
+}
+
+impl Manifest {
+    /// The grace period promised when the volume was quarantined.
+    pub fn delete_after(&self) -> Option<Duration> {
+        self.delete_after_seconds.map(Duration::from_secs)
+    }
+}
+
+/// An entry as it was found in the quarantine directory.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Entry {
+    /// Its manifest was read.
+    Known(Box<Manifest>),
+    /// It was taken out of the quarantine for deletion, which is not finished.
+    Deleting(EntryId),
+    /// Its manifest is missing or damaged: kept until an operator looks at it (I2).
+    Damaged {
+        /// The directory's name, as found.
+        directory: String,
+        /// What is wrong, naming the file.
+        problem: String,
+    },
+}

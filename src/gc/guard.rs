@@ -1,0 +1,189 @@
+//! The guard: re-derives from raw facts that a plan breaks no invariant, without a line of the planner's code. It is the only
+//! maker of an [`ApprovedPlan`], and only approved steps are carried out.
+
+use std::collections::BTreeSet;
+
+use super::entry::{Entry, EntryId, EntryState, Manifest};
+use super::plan::{Order, Plan, Situation};
+use super::policy::{Decision, Disposition, Mode};
+use super::verdict::Step;
+use super::volume::VolumeName;
+
+/// A way in which a plan breaks an invariant. Any of them means a defect of this program: nothing is done.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("the plan would break {invariant} for {subject}: {why}")]
+pub struct Violation {
+    /// Which invariant.
+    pub invariant: &'static str,
+    /// Which volume or entry.
+    pub subject: String,
+    /// In what way.
+    pub why: &'static str,
+}
+
+/// Steps that may be carried out, once.
+#[must_use]
+#[derive(Debug, PartialEq, Eq)]
+pub struct ApprovedPlan {
+    steps: Vec<Step>,
+}
+
+impl ApprovedPlan {
+    /// The steps, deletions last, so that room is not made before everything else is safe.
+    pub fn into_steps(self) -> Vec<Step> {
+        self.steps
+    }
+}
+
+/// Approves the steps of a plan that its mode permits, or says which invariants it breaks.
+pub fn approve(plan: &Plan, situation: Situation<'_>, order: &Order) -> Result<ApprovedPlan, Vec<Violation>> {
+    let mut steps = plan.steps();
+    steps.sort();
+    let mut violations = Vec::new();
+    let by_hand = match order {
+        Order::Scheduled | Order::Pinned { .. } => false,
+        Order::Quarantine(_) | Order::Delete(_) => true,
+    };
+    if !by_hand && situation.policy.mode == Mode::Observe && !steps.is_empty() {
+        violations.push(Violation {
+            invariant: "mode",
+            subject: "sweep".to_owned(),
+            why: "observe changes nothing",
+        });
+    }
+    check_totality(plan, situation, &mut violations);
+    for step in &steps {
+        let reason = match step {
+            Step::Quarantine(name) => reason_against_quarantine(situation, name, by_hand),
+            Step::Delete(id) => reason_against_delete(situation, id, by_hand),
+        };
+        let subject = match step {
+            Step::Quarantine(name) => name.to_string(),
+            Step::Delete(id) => id.to_string(),
+        };
+        violations.extend(reason.map(|(invariant, why)| Violation { invariant, subject, why }));
+    }
+    if !by_hand {
+        check_limits(&steps, situation, &mut violations);
+    }
+    if violations.is_empty() { Ok(ApprovedPlan { steps }) } else { Err(violations) }
+}
+
+/// I12: every volume has exactly one verdict, and no verdict is about a volume that was not observed.
+fn check_totality(plan: &Plan, situation: Situation<'_>, violations: &mut Vec<Violation>) {
+    let observed: BTreeSet<&VolumeName> = situation.inventory.volumes().map(|volume| &volume.name).collect();
+    let judged: BTreeSet<&VolumeName> = plan.volumes.keys().collect();
+    for name in observed.symmetric_difference(&judged) {
+        violations.push(Violation {
+            invariant: "I12",
+            subject: name.to_string(),
+            why: "it is not both observed and judged",
+        });
+    }
+}
+
+fn check_limits(steps: &[Step], situation: Situation<'_>, violations: &mut Vec<Violation>) {
+    let known = situation.inventory.volumes().len().saturating_add(situation.quarantine.entries.len());
+    let allowed = situation.policy.limits.steps_allowed(known);
+    let quarantines = steps.iter().filter(|step| matches!(step, Step::Quarantine(_))).count();
+    let unfinished: BTreeSet<&EntryId> = situation
+        .quarantine
+        .entries
+        .iter()
+        .filter_map(|entry| match entry {
+            Entry::Deleting(id) => Some(id),
+            Entry::Known(_) | Entry::Damaged { .. } => None,
+        })
+        .collect();
+    let deletes =
+        steps.iter().filter(|step| matches!(step, Step::Delete(id) if !unfinished.contains(id))).count();
+    if quarantines > allowed || deletes > allowed {
+        violations.push(Violation {
+            invariant: "the limit per sweep",
+            subject: "sweep".to_owned(),
+            why: "it has more steps than the limits allow",
+        });
+    }
+}
+
+type Objection = Option<(&'static str, &'static str)>;
+
+fn reason_against_quarantine(situation: Situation<'_>, name: &VolumeName, by_hand: bool) -> Objection {
+    let Some(volume) = situation.inventory.volume(name) else {
+        return Some(("I1", "it was not observed"));
+    };
+    if !situation.inventory.references(name).is_empty() {
+        return Some(("I1", "something holds it"));
+    }
+    if situation.ledger.hold_on_volume(name, &volume.identity, situation.now).is_some() {
+        return Some(("I1", "an operator holds it"));
+    }
+    if !volume.unmovable.is_empty() {
+        return Some(("I6", "it cannot be moved"));
+    }
+    let Decision::By { rule, disposition } = situation.policy.decide(volume) else {
+        return Some(("I2", "a label keeps it"));
+    };
+    if by_hand {
+        return match (rule, disposition) {
+            (Some(_), Disposition::Keep) => Some(("I1", "a rule keeps it")),
+            (None, Disposition::Keep) | (_, Disposition::Collect { .. }) => None,
+        };
+    }
+    let Disposition::Collect { quarantine_after, .. } = disposition else {
+        return Some(("I1", "the policy keeps it"));
+    };
+    let limits = &situation.policy.limits;
+    let Some(record) = situation.ledger.volumes.get(name) else {
+        return Some(("I9", "the ledger does not know it"));
+    };
+    if !record.identity.is_same(&volume.identity) {
+        return Some(("I11", "the ledger knows another volume of that name"));
+    }
+    match &record.unreferenced {
+        None => Some(("I8", "its clock does not run")),
+        Some(clock) if clock.sightings < limits.min_sightings.max(2) => Some(("I8", "too few sightings")),
+        Some(clock) if clock.watched < quarantine_after.max(limits.min_grace) => {
+            Some(("I8", "its grace period is not over"))
+        }
+        Some(_) if record.suspected_since.is_some() => Some(("I2", "the sudden-orphan brake holds it")),
+        Some(_) => None,
+    }
+}
+
+fn reason_against_delete(situation: Situation<'_>, id: &EntryId, by_hand: bool) -> Objection {
+    let mut manifest: Option<&Manifest> = None;
+    for entry in &situation.quarantine.entries {
+        match entry {
+            // Its deletion was approved before it was begun.
+            Entry::Deleting(deleting) if deleting == id => return None,
+            Entry::Known(known) if known.entry == *id => manifest = Some(known),
+            Entry::Known(_) | Entry::Deleting(_) | Entry::Damaged { .. } => {}
+        }
+    }
+    let Some(manifest) = manifest else {
+        return Some(("I3", "there is no such entry"));
+    };
+    if manifest.state != EntryState::Quarantined {
+        return Some(("I5", "its move is not finished"));
+    }
+    if situation.quarantine.held.contains_key(id) {
+        return Some(("I1", "something holds its data"));
+    }
+    if situation.ledger.hold_on_entry(id, situation.now).is_some() {
+        return Some(("I1", "an operator holds it"));
+    }
+    if by_hand {
+        return None;
+    }
+    if situation.inventory.volume(&manifest.name).is_some() {
+        return Some(("I11", "its name is in use again"));
+    }
+    let (Some(promised), Some(clock)) = (manifest.delete_after(), situation.ledger.entries.get(id)) else {
+        return Some(("I3", "it has no running grace period"));
+    };
+    if clock.sightings < 2 || clock.watched < promised {
+        return Some(("I3", "its grace period is not over"));
+    }
+    None
+}

@@ -1,0 +1,142 @@
+//! One complete observation. It cannot be built from partial evidence (I2).
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use chrono::{DateTime, Utc};
+
+use super::reference::{Reference, Witness};
+use super::volume::{Volume, VolumeName};
+
+/// Which engine was observed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EngineIdentity {
+    /// The engine's ID (`GET /info`).
+    pub id: String,
+    /// Its version, as `20.10.24`.
+    pub version: String,
+    /// The API version spoken with it.
+    pub api_version: String,
+    /// The docker root directory, symlinks resolved by the engine (`DockerRootDir`).
+    pub root: String,
+}
+
+/// The complete answer of one witness: all its references, plus remarks that decide nothing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Answer {
+    /// Who answers.
+    pub witness: Witness,
+    /// Every reference it sees.
+    pub references: Vec<Reference>,
+    /// What an administrator may want to know but what is no reference, as an ancestor bind.
+    pub notes: Vec<String>,
+}
+
+impl Answer {
+    /// An answer without notes.
+    pub fn new(witness: Witness, references: Vec<Reference>) -> Self {
+        Self { witness, references, notes: Vec::new() }
+    }
+}
+
+/// Why an inventory could not be built.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum IncompleteInventory {
+    /// A witness gave no answer.
+    #[error("the {} witness gave no answer", .0.word())]
+    Missing(Witness),
+    /// A witness answered twice, so one of the answers is not the complete one.
+    #[error("the {} witness answered twice", .0.word())]
+    Twice(Witness),
+    /// The same name was listed twice.
+    #[error("volume {0} was listed twice")]
+    DuplicateVolume(VolumeName),
+}
+
+/// One complete observation: volumes, references, when, of which engine.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Inventory {
+    taken_at: DateTime<Utc>,
+    engine: EngineIdentity,
+    volumes: BTreeMap<VolumeName, Volume>,
+    references: BTreeMap<VolumeName, Vec<Reference>>,
+    notes: Vec<String>,
+}
+
+impl Inventory {
+    /// Builds an inventory from the volumes and the answer of every witness in [`Witness::ALL`].
+    ///
+    /// The union of the answers decides (design: each witness may see what the others cannot). A reference to a volume that
+    /// is not listed is kept: [`Inventory::missing_volumes`] shows it.
+    pub fn complete(
+        taken_at: DateTime<Utc>,
+        engine: EngineIdentity,
+        volumes: Vec<Volume>,
+        answers: Vec<Answer>,
+    ) -> Result<Self, IncompleteInventory> {
+        let mut answered = BTreeSet::new();
+        let mut references: BTreeMap<VolumeName, Vec<Reference>> = BTreeMap::new();
+        let mut notes = Vec::new();
+        for answer in answers {
+            if !answered.insert(answer.witness) {
+                return Err(IncompleteInventory::Twice(answer.witness));
+            }
+            notes.extend(answer.notes);
+            for reference in answer.references {
+                references.entry(reference.volume.clone()).or_default().push(reference);
+            }
+        }
+        // I2: a witness that is silent is not a witness that saw nothing.
+        if let Some(missing) = Witness::ALL.into_iter().find(|witness| !answered.contains(witness)) {
+            return Err(IncompleteInventory::Missing(missing));
+        }
+        for held_by in references.values_mut() {
+            held_by.sort();
+            held_by.dedup();
+        }
+        let mut by_name = BTreeMap::new();
+        for volume in volumes {
+            if let Some(twice) = by_name.insert(volume.name.clone(), volume) {
+                return Err(IncompleteInventory::DuplicateVolume(twice.name));
+            }
+        }
+        Ok(Self { taken_at, engine, volumes: by_name, references, notes })
+    }
+
+    /// When the last witness had answered.
+    pub fn taken_at(&self) -> DateTime<Utc> {
+        self.taken_at
+    }
+
+    /// The engine it is of.
+    pub fn engine(&self) -> &EngineIdentity {
+        &self.engine
+    }
+
+    /// Every volume, by name.
+    pub fn volumes(&self) -> impl ExactSizeIterator<Item = &Volume> {
+        self.volumes.values()
+    }
+
+    /// The volume of that name.
+    pub fn volume(&self, name: &VolumeName) -> Option<&Volume> {
+        self.volumes.get(name)
+    }
+
+    /// Who holds the volume of that name; empty is our finding *unreferenced*.
+    pub fn references(&self, name: &VolumeName) -> &[Reference] {
+        self.references.get(name).map_or(&[], Vec::as_slice)
+    }
+
+    /// Names that something references although the engine lists no such volume.
+    pub fn missing_volumes(&self) -> impl Iterator<Item = (&VolumeName, &[Reference])> {
+        self.references
+            .iter()
+            .filter(|(name, _)| !self.volumes.contains_key(*name))
+            .map(|(name, references)| (name, references.as_slice()))
+    }
+
+    /// Remarks of the witnesses.
+    pub fn notes(&self) -> &[String] {
+        &self.notes
+    }
+}

@@ -1,0 +1,314 @@
+//! What is remembered between sweeps, and how one complete observation changes it.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
+
+use super::entry::{EntryId, Manifest};
+use super::inventory::Inventory;
+use super::policy::Limits;
+use super::reference::{HolderKind, LastHolder, Reference, Witness};
+use super::volume::{VolumeIdentity, VolumeName};
+
+/// A reading of both clocks of the host.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ClockReading {
+    /// Wall-clock time; may step.
+    pub wall: DateTime<Utc>,
+    /// Time since an arbitrary point after boot, without suspends (`CLOCK_MONOTONIC`, `clock_gettime(2)`).
+    pub monotonic: Duration,
+    /// Which boot the monotonic time belongs to.
+    pub boot_id: String,
+}
+
+/// How much of the time between two complete sweeps counts as watched (I8): never more than either clock says, and never more
+/// than `max_gap`. A step backward, a suspended host and a stopped service can only delay.
+pub fn watched_time(last: Option<&ClockReading>, now: &ClockReading, max_gap: Duration) -> Duration {
+    let Some(last) = last else { return Duration::ZERO };
+    // A negative difference is a clock that was set back: nothing was watched.
+    let by_wall = (now.wall - last.wall).to_std().unwrap_or(Duration::ZERO);
+    let by_monotonic = if last.boot_id == now.boot_id {
+        now.monotonic.saturating_sub(last.monotonic)
+    } else {
+        Duration::MAX
+    };
+    by_wall.min(by_monotonic).min(max_gap)
+}
+
+/// A running clock.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Clock {
+    /// When it was started, by the wall clock; for people.
+    pub since: DateTime<Utc>,
+    /// Watched time so far; decides.
+    pub watched: Duration,
+    /// In how many complete sweeps it was seen running.
+    pub sightings: u32,
+}
+
+impl Clock {
+    /// A clock that starts now, with its first sighting.
+    pub fn start(at: DateTime<Utc>) -> Self {
+        Self { since: at, watched: Duration::ZERO, sightings: 1 }
+    }
+
+    fn tick(&self, elapsed: Duration) -> Self {
+        Self {
+            since: self.since,
+            watched: self.watched.saturating_add(elapsed),
+            sightings: self.sightings.saturating_add(1),
+        }
+    }
+}
+
+/// What is remembered of one volume.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct VolumeRecord {
+    /// Which volume of that name this is about (I11).
+    pub identity: VolumeIdentity,
+    /// When a sweep first saw it.
+    pub first_seen_at: DateTime<Utc>,
+    /// Runs while nothing holds the volume.
+    pub unreferenced: Option<Clock>,
+    /// Who held it last.
+    pub last_holder: Option<LastHolder>,
+    /// Since when the sudden-orphan brake holds it.
+    pub suspected_since: Option<DateTime<Utc>>,
+}
+
+/// An operator's "keep this".
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Hold {
+    /// What is held.
+    pub target: HoldTarget,
+    /// Why.
+    pub reason: String,
+    /// When it was given.
+    pub given_at: DateTime<Utc>,
+    /// When it ends by itself; none: when it is released.
+    pub expires_at: Option<DateTime<Utc>>,
+}
+
+impl Hold {
+    /// Whether it still holds. At the instant of its expiry it no longer does.
+    pub fn is_active(&self, now: DateTime<Utc>) -> bool {
+        self.expires_at.is_none_or(|expires_at| now < expires_at)
+    }
+}
+
+/// What a hold is on.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "kind")]
+pub enum HoldTarget {
+    /// A volume: this one, not a later one of that name (I11).
+    Volume {
+        /// Its name.
+        name: VolumeName,
+        /// Which volume of that name.
+        identity: VolumeIdentity,
+    },
+    /// A quarantine entry, which is then not deleted.
+    Entry {
+        /// The entry.
+        entry: EntryId,
+    },
+}
+
+/// The engine that the ledger is about.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KnownEngine {
+    /// Engine ID.
+    pub id: String,
+    /// Docker root.
+    pub root: String,
+}
+
+/// Everything that is remembered.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct LedgerState {
+    /// The engine it is about; none before the first sweep.
+    pub engine: Option<KnownEngine>,
+    /// Clocks at the last complete sweep.
+    pub last_sweep: Option<ClockReading>,
+    /// How many containers the engine listed in the last complete sweep.
+    pub last_containers: Option<u64>,
+    /// By volume name.
+    pub volumes: BTreeMap<VolumeName, VolumeRecord>,
+    /// Clocks of the quarantine entries.
+    pub entries: BTreeMap<EntryId, Clock>,
+    /// Holds, expired ones included until the next sweep drops them.
+    pub holds: Vec<Hold>,
+}
+
+/// An entry, and whether its name is in use again, which stops its clock.
+#[derive(Debug, Clone, Copy)]
+pub struct SeenEntry<'a> {
+    /// What its manifest says.
+    pub manifest: &'a Manifest,
+    /// Whether a volume of that name exists again.
+    pub name_in_use: bool,
+}
+
+impl LedgerState {
+    /// The active hold on a volume.
+    pub fn hold_on_volume(
+        &self,
+        name: &VolumeName,
+        identity: &VolumeIdentity,
+        now: DateTime<Utc>,
+    ) -> Option<&Hold> {
+        self.holds.iter().find(|hold| {
+            hold.is_active(now)
+                && match &hold.target {
+                    HoldTarget::Volume { name: held, identity: which } => {
+                        held == name && which.is_same(identity)
+                    }
+                    HoldTarget::Entry { .. } => false,
+                }
+        })
+    }
+
+    /// The active hold on an entry.
+    pub fn hold_on_entry(&self, entry: &EntryId, now: DateTime<Utc>) -> Option<&Hold> {
+        self.holds.iter().find(|hold| {
+            hold.is_active(now)
+                && match &hold.target {
+                    HoldTarget::Entry { entry: held } => held == entry,
+                    HoldTarget::Volume { .. } => false,
+                }
+        })
+    }
+
+    /// The ledger after one complete sweep. Volumes that are gone are forgotten, those that are new or have another identity
+    /// start from nothing (I9, I11).
+    #[must_use]
+    pub fn observe(
+        &self,
+        inventory: &Inventory,
+        entries: &[SeenEntry<'_>],
+        containers: u64,
+        now: &ClockReading,
+        limits: &Limits,
+    ) -> Self {
+        let elapsed = watched_time(self.last_sweep.as_ref(), now, limits.max_gap);
+        let mut volumes: BTreeMap<_, _> = inventory
+            .volumes()
+            .map(|volume| {
+                let before =
+                    self.volumes.get(&volume.name).filter(|record| record.identity.is_same(&volume.identity));
+                let references = inventory.references(&volume.name);
+                let record = observe_volume(before, &volume.identity, references, elapsed, now.wall);
+                (volume.name.clone(), record)
+            })
+            .collect();
+        self.suspect_sudden_orphans(&mut volumes, now.wall, limits);
+        let engine = inventory.engine();
+        Self {
+            engine: Some(KnownEngine { id: engine.id.clone(), root: engine.root.clone() }),
+            last_sweep: Some(now.clone()),
+            last_containers: Some(containers),
+            volumes,
+            entries: entries.iter().map(|entry| self.observe_entry(*entry, elapsed, now.wall)).collect(),
+            holds: self.holds.iter().filter(|hold| hold.is_active(now.wall)).cloned().collect(),
+        }
+    }
+
+    fn observe_entry(&self, entry: SeenEntry<'_>, elapsed: Duration, now: DateTime<Utc>) -> (EntryId, Clock) {
+        let id = entry.manifest.entry.clone();
+        let clock = match self.entries.get(&id) {
+            // The name runs on an empty volume: its owner is likely to come looking for the old data.
+            Some(clock) if entry.name_in_use => clock.clone(),
+            Some(clock) => clock.tick(elapsed),
+            // I9: an entry that the ledger does not know starts its whole grace period anew.
+            None => Clock::start(now),
+        };
+        (id, clock)
+    }
+
+    /// The sudden-orphan brake: when many volumes lost their last holder at once, suspect the evidence, not the volumes.
+    fn suspect_sudden_orphans(
+        &self,
+        volumes: &mut BTreeMap<VolumeName, VolumeRecord>,
+        now: DateTime<Utc>,
+        limits: &Limits,
+    ) {
+        let held_before = self.volumes.values().filter(|record| record.unreferenced.is_none()).count();
+        let orphaned: Vec<VolumeName> = volumes
+            .iter()
+            .filter(|(name, record)| {
+                record.unreferenced.is_some()
+                    && self.volumes.get(*name).is_some_and(|before| {
+                        before.unreferenced.is_none() && before.identity.is_same(&record.identity)
+                    })
+            })
+            .map(|(name, _)| name.clone())
+            .collect();
+        let share = held_before.saturating_mul(limits.sudden_orphan_share as usize).div_ceil(100);
+        if orphaned.len() <= limits.sudden_orphans as usize || orphaned.len() < share {
+            return;
+        }
+        for name in orphaned {
+            if let Some(record) = volumes.get_mut(&name) {
+                record.suspected_since = Some(now);
+            }
+        }
+    }
+}
+
+fn observe_volume(
+    before: Option<&VolumeRecord>,
+    identity: &VolumeIdentity,
+    references: &[Reference],
+    elapsed: Duration,
+    now: DateTime<Utc>,
+) -> VolumeRecord {
+    let first_seen_at = before.map_or(now, |record| record.first_seen_at);
+    let remembered = before.and_then(|record| record.last_holder.clone());
+    if let Some(reference) = most_telling(references) {
+        let seen = LastHolder { holder: reference.holder.clone(), seen_at: now };
+        // A hold tells nothing of what the volume was for: what is known of that stays.
+        let last_holder = match seen.holder.kind {
+            HolderKind::Hold | HolderKind::UnknownSwarm => remembered.or(Some(seen)),
+            HolderKind::Container
+            | HolderKind::UnloadedContainer
+            | HolderKind::Volume
+            | HolderKind::Mount
+            | HolderKind::Process
+            | HolderKind::Service => Some(seen),
+        };
+        return VolumeRecord {
+            identity: identity.clone(),
+            first_seen_at,
+            unreferenced: None,
+            last_holder,
+            suspected_since: None,
+        };
+    }
+    let clock = before.and_then(|record| record.unreferenced.as_ref());
+    VolumeRecord {
+        identity: identity.clone(),
+        first_seen_at,
+        unreferenced: Some(clock.map_or_else(|| Clock::start(now), |clock| clock.tick(elapsed))),
+        last_holder: remembered,
+        suspected_since: before.and_then(|record| record.suspected_since),
+    }
+}
+
+/// The holder worth remembering: a container before a mount, since its name tells an administrator what the volume was for.
+fn most_telling(references: &[Reference]) -> Option<&Reference> {
+    references.iter().min_by_key(|reference| {
+        let rank = match reference.holder.kind {
+            HolderKind::Container => 0,
+            HolderKind::Service => 1,
+            HolderKind::UnloadedContainer => 2,
+            HolderKind::Volume => 3,
+            HolderKind::Process => 4,
+            HolderKind::Mount => 5,
+            HolderKind::UnknownSwarm => 6,
+            HolderKind::Hold => 7,
+        };
+        (rank, reference.witness != Witness::Engine)
+    })
+}

@@ -1,0 +1,134 @@
+//! Directories by descriptor: opened without following a link, identified, listed. Everything in `host` that touches a volume
+//! goes through here (I6).
+
+use std::ffi::{CStr, CString, OsString};
+use std::mem::MaybeUninit;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStringExt;
+use std::path::Path;
+
+use rustix::fs::{AtFlags, FileType, Mode, OFlags, RawDir, Statx, StatxAttributes, StatxFlags};
+use rustix::io::Errno;
+
+use crate::gc::entry::Ownership;
+use crate::gc::volume::DirectoryIdentity;
+
+/// What `statx(2)` says of a file, as far as it matters here.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Facts {
+    /// Which directory it is.
+    pub identity: DirectoryIdentity,
+    /// Whether it is a directory, and no symlink to one.
+    pub is_directory: bool,
+    /// Its mount (`STATX_MNT_ID`, Linux 5.8), if the kernel says.
+    pub mount_id: Option<u64>,
+    /// Whether something is mounted on it.
+    pub is_mount_root: bool,
+    /// Whether an immutable or append-only attribute is set.
+    pub is_immutable: bool,
+    /// Owner, group, mode.
+    pub ownership: Ownership,
+    /// Change time, seconds since the epoch.
+    pub changed_at: i64,
+}
+
+/// Opens a directory by an administrator's path; links in it are the administrator's own and are followed.
+pub fn open_path(path: &Path) -> rustix::io::Result<OwnedFd> {
+    rustix::fs::open(path, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
+}
+
+/// Opens a child directory. A link in its place is an error (`ELOOP` or `ENOTDIR`), never followed (I6).
+pub fn open_child(parent: BorrowedFd<'_>, name: &CStr) -> rustix::io::Result<OwnedFd> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    rustix::fs::openat(parent, name, flags, Mode::empty())
+}
+
+/// The facts of an open directory.
+pub fn facts(directory: BorrowedFd<'_>) -> rustix::io::Result<Facts> {
+    rustix::fs::statx(directory, c"", AtFlags::EMPTY_PATH, wanted()).map(|statx| from_statx(&statx))
+}
+
+/// The facts of a child, itself and not what it may point to.
+pub fn facts_of_child(parent: BorrowedFd<'_>, name: &CStr) -> rustix::io::Result<Facts> {
+    let flags = AtFlags::SYMLINK_NOFOLLOW | AtFlags::NO_AUTOMOUNT;
+    rustix::fs::statx(parent, name, flags, wanted()).map(|statx| from_statx(&statx))
+}
+
+/// Whether a child exists, whatever it is.
+pub fn child_exists(parent: BorrowedFd<'_>, name: &CStr) -> rustix::io::Result<bool> {
+    match facts_of_child(parent, name) {
+        Ok(_) => Ok(true),
+        Err(Errno::NOENT) => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+/// The names in a directory, without `.` and `..`, with their types where the file system tells.
+pub fn list(directory: BorrowedFd<'_>) -> rustix::io::Result<Vec<(CString, FileType)>> {
+    let mut names = Vec::new();
+    // A descriptor of its own, so that two listings do not share an offset.
+    let listing = open_child(directory, c".")?;
+    let mut buffer = [const { MaybeUninit::uninit() }; 16 << 10];
+    let mut entries = RawDir::new(listing.as_fd(), &mut buffer);
+    while let Some(entry) = entries.next() {
+        let entry = entry?;
+        if entry.file_name() != c"." && entry.file_name() != c".." {
+            names.push((entry.file_name().to_owned(), entry.file_type()));
+        }
+    }
+    Ok(names)
+}
+
+/// The directory that holds this one. For the quarantine directory only, which is never moved: elsewhere `..` could be led astray.
+pub fn parent_of(directory: BorrowedFd<'_>) -> std::io::Result<OwnedFd> {
+    Ok(open_child(directory, c"..")?)
+}
+
+/// Random bits, for names that must differ.
+pub fn random() -> u32 {
+    let mut bytes = [0_u8; 4];
+    match rustix::rand::getrandom(&mut bytes, rustix::rand::GetRandomFlags::empty()) {
+        Ok(4) => u32::from_ne_bytes(bytes),
+        // Names are made with a check for one that exists, so this is no danger.
+        Ok(_) | Err(_) => std::process::id(),
+    }
+}
+
+/// A file name as the system takes it; a NUL in it is refused like a bad name.
+pub fn c_name(name: &str) -> rustix::io::Result<CString> {
+    CString::new(name).map_err(|_| Errno::INVAL)
+}
+
+/// A file name as it is shown: bytes that are no UTF-8 are replaced.
+pub fn shown(name: &CStr) -> String {
+    OsString::from_vec(name.to_bytes().to_vec()).to_string_lossy().into_owned()
+}
+
+fn wanted() -> StatxFlags {
+    StatxFlags::BASIC_STATS | StatxFlags::BTIME | StatxFlags::MNT_ID
+}
+
+fn from_statx(statx: &Statx) -> Facts {
+    let has = |flag: StatxFlags| StatxFlags::from_bits_retain(statx.stx_mask).contains(flag);
+    let has_birth_time = has(StatxFlags::BTIME);
+    let born = if has_birth_time { statx.stx_btime } else { statx.stx_ctime };
+    let is = |attribute: StatxAttributes| statx.stx_attributes.contains(attribute);
+    Facts {
+        identity: DirectoryIdentity {
+            device: rustix::fs::makedev(statx.stx_dev_major, statx.stx_dev_minor),
+            inode: statx.stx_ino,
+            born_at_ns: born.tv_sec.saturating_mul(1_000_000_000).saturating_add(i64::from(born.tv_nsec)),
+            has_birth_time,
+        },
+        is_directory: FileType::from_raw_mode(statx.stx_mode.into()) == FileType::Directory,
+        mount_id: has(StatxFlags::MNT_ID).then_some(statx.stx_mnt_id),
+        is_mount_root: is(StatxAttributes::MOUNT_ROOT),
+        is_immutable: is(StatxAttributes::IMMUTABLE) || is(StatxAttributes::APPEND),
+        ownership: Ownership {
+            uid: statx.stx_uid,
+            gid: statx.stx_gid,
+            mode: u32::from(statx.stx_mode) & 0o7777,
+        },
+        changed_at: statx.stx_ctime.tv_sec,
+    }
+}

@@ -1,0 +1,422 @@
+//! The Docker engine: what it says, asked with GET alone, and the two calls that change something.
+//!
+//! [`Engine`] has no method that could change anything (I10). Only [`ChangingEngine`] has, and only the commands that move
+//! data make one.
+
+pub mod endpoint;
+pub mod transport;
+pub mod wire;
+
+use std::collections::{BTreeMap, HashMap};
+use std::time::Duration;
+
+use bollard::models::VolumeCreateRequest;
+use bollard::query_parameters::RemoveVolumeOptionsBuilder;
+use bytes::Bytes;
+use http::{Method, Request, StatusCode};
+use http_body_util::{BodyExt, Empty, Limited};
+use serde::de::DeserializeOwned;
+
+use crate::gc::volume::VolumeName;
+use endpoint::Endpoint;
+use transport::{Transport, TransportError};
+
+/// The oldest API version this program speaks, and the one it prefers: that of Docker 20.10, which every engine up to 28 and
+/// from 29.3.1 on still serves, so that one form of each answer is enough. Under it no DELETE can reach a Swarm cluster volume
+/// (that needs 1.42).
+pub const OLDEST_API: ApiVersion = ApiVersion { major: 1, minor: 41 };
+
+/// How long a GET may take, to its last byte. A list waits for the engine's own removals to end.
+const ANSWER_PATIENCE: Duration = Duration::from_mins(2);
+
+/// How long a DELETE may take before its fate counts as unknown. It may queue behind the removal of a large volume.
+const DELETE_PATIENCE: Duration = Duration::from_mins(15);
+
+/// The largest answer that is read, in bytes: 100,000 volumes are about 60 MB.
+const LARGEST_ANSWER: usize = 512 << 20;
+
+/// An API version.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct ApiVersion {
+    major: u32,
+    minor: u32,
+}
+
+impl ApiVersion {
+    fn parse(text: &str) -> Option<Self> {
+        let (major, minor) = text.split_once('.')?;
+        Some(Self { major: major.parse().ok()?, minor: minor.parse().ok()? })
+    }
+}
+
+impl std::fmt::Display for ApiVersion {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(out, "{}.{}", self.major, self.minor)
+    }
+}
+
+/// Why the engine's answer is not known.
+#[derive(Debug, thiserror::Error)]
+pub enum EngineError {
+    /// No connection could be made.
+    #[error("cannot reach the Docker engine at {endpoint}: {why}; {remedy}")]
+    Unreachable {
+        /// Where.
+        endpoint: Endpoint,
+        /// The system's words.
+        why: String,
+        /// What to do.
+        remedy: &'static str,
+    },
+    /// The connection broke, or the other side does not speak HTTP.
+    #[error("the engine's answer to {call} broke off: {why}")]
+    Broken {
+        /// Method and path.
+        call: String,
+        /// What went wrong.
+        why: String,
+    },
+    /// No complete answer in time.
+    #[error("the engine did not answer {call} within {} s; is it hanging, or removing a large volume?", .patience.as_secs())]
+    Timeout {
+        /// Method and path.
+        call: String,
+        /// How long it was given.
+        patience: Duration,
+    },
+    /// An answer that is an error.
+    #[error("the engine answered {call} with {code}: {message}")]
+    Status {
+        /// Method and path.
+        call: String,
+        /// HTTP status.
+        code: u16,
+        /// The engine's words.
+        message: String,
+    },
+    /// An answer that is not what the API promises.
+    #[error("the engine's answer to {call} is not understood: {why}")]
+    Shape {
+        /// Method and path.
+        call: String,
+        /// What is wrong with it.
+        why: String,
+    },
+    /// An engine that is too old.
+    #[error("the engine speaks API {newest} at most; volgc needs {OLDEST_API} (Docker 20.10) or newer")]
+    TooOld {
+        /// Its newest API version.
+        newest: String,
+    },
+}
+
+/// The engine, for reading.
+#[derive(Debug, Clone)]
+pub struct Engine {
+    transport: Transport,
+    api: ApiVersion,
+    version: wire::Version,
+}
+
+/// The engine, for the two calls that change something.
+#[derive(Debug, Clone)]
+pub struct ChangingEngine {
+    engine: Engine,
+    docker: bollard::Docker,
+}
+
+/// What became of a DELETE.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum DeleteAnswer {
+    /// The engine does not know the volume any more (204 or 404).
+    Forgotten,
+    /// The engine refused; nothing was done and nothing will be.
+    Refused(String),
+    /// No answer, or one that somebody between us and the engine may have made up: it may still be carried out (I5).
+    Unknown(String),
+}
+
+impl Engine {
+    /// Connects and agrees on an API version.
+    pub async fn connect(endpoint: Endpoint) -> Result<Self, EngineError> {
+        let transport = Transport::new(endpoint);
+        let version: wire::Version = get(&transport, "/version").await?;
+        let too_old = || EngineError::TooOld { newest: version.api_version.clone() };
+        let newest = ApiVersion::parse(&version.api_version).ok_or_else(too_old)?;
+        if newest < OLDEST_API {
+            return Err(too_old());
+        }
+        let oldest = version.min_api_version.as_deref().and_then(ApiVersion::parse).unwrap_or(OLDEST_API);
+        Ok(Self { transport, api: oldest.max(OLDEST_API), version })
+    }
+
+    /// Where it listens.
+    pub fn endpoint(&self) -> &Endpoint {
+        self.transport.endpoint()
+    }
+
+    /// The API version that every call carries.
+    pub fn api_version(&self) -> ApiVersion {
+        self.api
+    }
+
+    /// Whether it is Podman, whose DELETE takes a prefix for a name (podman issue 23943).
+    pub fn is_podman(&self) -> bool {
+        self.version.is_podman()
+    }
+
+    /// `GET /info`.
+    pub async fn info(&self) -> Result<wire::Info, EngineError> {
+        self.get("/info").await
+    }
+
+    /// `GET /volumes`, of every driver.
+    pub async fn volumes(&self) -> Result<wire::Volumes, EngineError> {
+        self.get("/volumes").await
+    }
+
+    /// The names that Docker calls dangling. Shown, never decided on.
+    pub async fn dangling(&self) -> Result<Vec<String>, EngineError> {
+        let filter = percent_encode(r#"{"dangling":["true"]}"#);
+        let answer: wire::Volumes = self.get(&format!("/volumes?filters={filter}")).await?;
+        Ok(answer.volumes.into_iter().flatten().map(|volume| volume.name).collect())
+    }
+
+    /// One volume; none when the engine does not know it (404).
+    pub async fn volume(&self, name: &VolumeName) -> Result<Option<wire::Volume>, EngineError> {
+        match self.get(&format!("/volumes/{}", percent_encode(name.as_str()))).await {
+            Ok(volume) => Ok(Some(volume)),
+            Err(EngineError::Status { code: 404, .. }) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// `GET /containers/json?all=1`: every container in every state.
+    pub async fn containers(&self) -> Result<Vec<wire::Container>, EngineError> {
+        self.get("/containers/json?all=1").await
+    }
+
+    /// Any other GET, for the witnesses that need one.
+    pub async fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, EngineError> {
+        get(&self.transport, &format!("/v{}{path}", self.api)).await
+    }
+}
+
+impl ChangingEngine {
+    /// A handle that can change something.
+    pub fn new(engine: Engine) -> Result<Self, EngineError> {
+        let transport = engine.transport.clone();
+        let api = engine.api;
+        let send = move |mut request: bollard::BollardRequest| {
+            let transport = transport.clone();
+            async move {
+                // bollard 0.21 sends no API version: `Url::join` drops it.
+                if let Some(path) = request.uri().path_and_query()
+                    && let Ok(versioned) = format!("/v{api}{path}").parse()
+                {
+                    *request.uri_mut() = versioned;
+                }
+                transport.send(request).await.map_err(|error| for_bollard(&error))
+            }
+        };
+        let docker = bollard::Docker::connect_with_custom_transport(
+            send,
+            Some("http://docker"),
+            DELETE_PATIENCE.as_secs(),
+            bollard::API_DEFAULT_VERSION,
+        )
+        .map_err(|error| EngineError::Broken { call: "connect".to_owned(), why: error.to_string() })?;
+        Ok(Self { engine, docker })
+    }
+
+    /// The same engine, for reading.
+    pub fn reading(&self) -> &Engine {
+        &self.engine
+    }
+
+    /// Asks the engine once, without force, to forget a volume. Never repeated by itself: on a Swarm manager a second DELETE
+    /// could reach a cluster volume, and on Podman any volume whose name begins so.
+    pub async fn delete_volume(&self, name: &VolumeName) -> DeleteAnswer {
+        if !name.is_accepted_by_api() {
+            // bollard puts the name into the URL as it is: `a?b` would delete `a`.
+            return DeleteAnswer::Refused("the API does not accept the name".to_owned());
+        }
+        let options = RemoveVolumeOptionsBuilder::new().force(false).build();
+        let call = self.docker.remove_volume(name.as_str(), Some(options));
+        match tokio::time::timeout(DELETE_PATIENCE, call).await {
+            Ok(Ok(())) => DeleteAnswer::Forgotten,
+            Ok(Err(error)) => delete_answer(error),
+            Err(_) => DeleteAnswer::Unknown(format!("no answer within {} s", DELETE_PATIENCE.as_secs())),
+        }
+    }
+
+    /// `POST /volumes/create`. 201 is also the answer for a volume that exists already, so the caller looks at what came back.
+    pub async fn create_volume(
+        &self,
+        name: &VolumeName,
+        driver: &str,
+        labels: &BTreeMap<String, String>,
+    ) -> Result<(), EngineError> {
+        let call = "POST /volumes/create";
+        let request = VolumeCreateRequest {
+            name: Some(name.to_string()),
+            driver: Some(driver.to_owned()),
+            driver_opts: None,
+            labels: Some(labels.clone().into_iter().collect::<HashMap<_, _>>()),
+            cluster_volume_spec: None,
+        };
+        match tokio::time::timeout(ANSWER_PATIENCE, self.docker.create_volume(request)).await {
+            Ok(Ok(_)) => Ok(()),
+            Ok(Err(bollard::errors::Error::DockerResponseServerError { status_code, message })) => {
+                Err(EngineError::Status { call: call.to_owned(), code: status_code, message })
+            }
+            Ok(Err(error)) => Err(EngineError::Broken { call: call.to_owned(), why: chain(&error) }),
+            Err(_) => Err(EngineError::Timeout { call: call.to_owned(), patience: ANSWER_PATIENCE }),
+        }
+    }
+}
+
+/// A connection that was never made is told apart: then nothing was sent.
+fn for_bollard(error: &TransportError) -> bollard::errors::Error {
+    let kind = match error {
+        TransportError::Connect { .. } | TransportError::Certificates { .. } | TransportError::Request(_) => {
+            std::io::ErrorKind::NotConnected
+        }
+        TransportError::Http(_) => std::io::ErrorKind::ConnectionAborted,
+    };
+    bollard::errors::Error::IOError { err: std::io::Error::new(kind, chain(error)) }
+}
+
+fn delete_answer(error: bollard::errors::Error) -> DeleteAnswer {
+    use bollard::errors::Error;
+    if let Error::DockerResponseServerError { status_code, message } = error {
+        return match status_code {
+            404 => DeleteAnswer::Forgotten,
+            // What the engine itself answers when it did not and will not remove the volume. Gateways between us and it answer
+            // 408 and 502 to 504 while the request may still be on its way.
+            400 | 401 | 403 | 405 | 409 | 500 => DeleteAnswer::Refused(message),
+            other => DeleteAnswer::Unknown(format!("status {other}: {message}")),
+        };
+    }
+    if let Error::IOError { err } = &error
+        && err.kind() == std::io::ErrorKind::NotConnected
+    {
+        return DeleteAnswer::Refused(format!("it was not asked: {err}"));
+    }
+    DeleteAnswer::Unknown(chain(&error))
+}
+
+async fn get<T: DeserializeOwned>(transport: &Transport, path: &str) -> Result<T, EngineError> {
+    let call = || format!("GET {path}");
+    let answer = tokio::time::timeout(ANSWER_PATIENCE, get_body(transport, path)).await;
+    let (status, body) =
+        answer.map_err(|_| EngineError::Timeout { call: call(), patience: ANSWER_PATIENCE })??;
+    if status != StatusCode::OK {
+        #[derive(serde::Deserialize)]
+        struct Message {
+            message: String,
+        }
+        let message = serde_json::from_slice(&body).map_or_else(
+            |_| String::from_utf8_lossy(&body).trim().chars().take(300).collect(),
+            |Message { message }| message,
+        );
+        return Err(EngineError::Status { call: call(), code: status.as_u16(), message });
+    }
+    serde_json::from_slice(&body).map_err(|error| EngineError::Shape { call: call(), why: error.to_string() })
+}
+
+async fn get_body(transport: &Transport, path: &str) -> Result<(StatusCode, Bytes), EngineError> {
+    let broken = |why: String| EngineError::Broken { call: format!("GET {path}"), why };
+    let request = Request::builder()
+        .method(Method::GET)
+        .uri(path)
+        .body(Empty::<Bytes>::new())
+        .map_err(|error| broken(error.to_string()))?;
+    let response = transport.send(request).await.map_err(|error| unreachable_or_broken(error, path))?;
+    let status = response.status();
+    let body = Limited::new(response.into_body(), LARGEST_ANSWER)
+        .collect()
+        .await
+        .map_err(|error| broken(chain(error.as_ref())))?;
+    Ok((status, body.to_bytes()))
+}
+
+fn unreachable_or_broken(error: TransportError, path: &str) -> EngineError {
+    match error {
+        TransportError::Connect { endpoint, source } => {
+            let remedy = if source.kind() == std::io::ErrorKind::PermissionDenied {
+                "run volgc as root or as a member of the socket's group"
+            } else {
+                "is the engine running? Set [docker] host or DOCKER_HOST if it listens elsewhere"
+            };
+            EngineError::Unreachable { endpoint, why: source.to_string(), remedy }
+        }
+        other @ (TransportError::Certificates { .. }
+        | TransportError::Http(_)
+        | TransportError::Request(_)) => {
+            EngineError::Broken { call: format!("GET {path}"), why: chain(&other) }
+        }
+    }
+}
+
+/// An error with all its sources, in one line.
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        let cause_text = cause.to_string();
+        if !text.contains(&cause_text) {
+            text = format!("{text}: {cause_text}");
+        }
+        source = cause.source();
+    }
+    text
+}
+
+/// Everything but the unreserved characters of RFC 3986, 2.3.
+fn percent_encode(text: &str) -> String {
+    use std::fmt::Write as _;
+    let mut encoded = String::with_capacity(text.len());
+    for byte in text.bytes() {
+        if byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~') {
+            encoded.push(char::from(byte));
+        } else if write!(encoded, "%{byte:02X}").is_err() {
+            // Writing to a String does not fail.
+            return encoded;
+        }
+    }
+    encoded
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_engines_own_refusals_are_final() {
+        let answer = |status_code| {
+            delete_answer(bollard::errors::Error::DockerResponseServerError {
+                status_code,
+                message: "m".to_owned(),
+            })
+        };
+        assert_eq!(answer(404), DeleteAnswer::Forgotten);
+        for code in [409, 500, 403] {
+            assert_eq!(answer(code), DeleteAnswer::Refused("m".to_owned()), "{code}");
+        }
+        for code in [408, 502, 503, 504, 301] {
+            assert!(matches!(answer(code), DeleteAnswer::Unknown(_)), "{code}");
+        }
+    }
+
+    #[test]
+    fn versions_compare_as_numbers() {
+        assert!(ApiVersion::parse("1.5") < ApiVersion::parse("1.41"));
+        assert_eq!(ApiVersion::parse("x"), None);
+    }
+
+    #[test]
+    fn names_are_encoded_whole() {
+        assert_eq!(percent_encode("a?b/c%"), "a%3Fb%2Fc%25");
+    }
+}

@@ -1,0 +1,216 @@
+//! The answers of the engine, decoded by ourselves: strict about what decides, tolerant of everything else.
+//!
+//! A field that decides has no default here: when it is missing the whole answer is refused (I2). What does not decide is not
+//! even looked at, so that a plugin's odd status or a state that a later engine invents cannot stop the program.
+
+use std::collections::BTreeMap;
+
+use serde::Deserialize;
+
+/// `GET /version`.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct Version {
+    /// The newest API version the engine speaks.
+    pub api_version: String,
+    /// The oldest; engines before 1.13 do not say.
+    #[serde(rename = "MinAPIVersion", default)]
+    pub min_api_version: Option<String>,
+    /// `Engine`, `containerd`, ... or `Podman Engine`.
+    #[serde(default)]
+    pub components: Option<Vec<Component>>,
+}
+
+/// One part of the engine.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct Component {
+    /// Its name.
+    pub name: String,
+}
+
+impl Version {
+    /// Whether Podman answers behind the Docker API.
+    pub fn is_podman(&self) -> bool {
+        self.components
+            .iter()
+            .flatten()
+            .any(|component| component.name.to_ascii_lowercase().contains("podman"))
+    }
+}
+
+/// `GET /info`.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct Info {
+    /// The engine's ID.
+    #[serde(rename = "ID")]
+    pub id: String,
+    /// How many containers there are, in every state.
+    pub containers: u64,
+    /// Its version.
+    pub server_version: String,
+    /// The docker root, symlinks resolved.
+    pub docker_root_dir: String,
+    /// The storage driver.
+    #[serde(default)]
+    pub driver: Option<String>,
+    /// Whether containers outlive the daemon.
+    #[serde(default)]
+    pub live_restore_enabled: Option<bool>,
+    /// Swarm. Missing is unknown, not absent.
+    #[serde(default)]
+    pub swarm: Option<SwarmInfo>,
+}
+
+/// The engine's part in a swarm.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct SwarmInfo {
+    /// `inactive`, `pending`, `active`, `error`, `locked`; empty on engines that never had one.
+    pub local_node_state: String,
+    /// Whether this node is a manager with a working control plane.
+    #[serde(default)]
+    pub control_available: Option<bool>,
+}
+
+/// `GET /volumes`.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct Volumes {
+    /// Go writes an empty list as null; a missing field is refused.
+    #[serde(deserialize_with = "Option::deserialize")]
+    pub volumes: Option<Vec<Volume>>,
+    /// Drivers that did not answer.
+    #[serde(default)]
+    pub warnings: Option<Vec<String>>,
+}
+
+/// One volume, in a list or by itself.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct Volume {
+    /// Its name.
+    pub name: String,
+    /// Its driver.
+    pub driver: String,
+    /// `local` or `global`.
+    pub scope: String,
+    /// Null where there are none.
+    #[serde(deserialize_with = "Option::deserialize")]
+    pub labels: Option<BTreeMap<String, String>>,
+    /// The driver's options; null where there are none. Not every engine writes the field when it is empty.
+    #[serde(default)]
+    pub options: Option<BTreeMap<String, String>>,
+    /// Where the data is, for the local driver `<root>/volumes/<name>/_data`.
+    #[serde(default)]
+    pub mountpoint: Option<String>,
+    /// RFC 3339, in the engine's zone. No age: it moves (engines to 20.10: with the content).
+    #[serde(default)]
+    pub created_at: Option<String>,
+    /// Set for Swarm cluster volumes.
+    #[serde(default)]
+    pub cluster_volume: Option<serde::de::IgnoredAny>,
+}
+
+/// One container of `GET /containers/json?all=1`.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct Container {
+    /// Its ID.
+    pub id: String,
+    /// `/name`, and one more for each link.
+    #[serde(default)]
+    pub names: Option<Vec<String>>,
+    /// Its image.
+    #[serde(default)]
+    pub image: Option<String>,
+    /// `running`, `exited`, ...; whatever it is, the container holds its volumes.
+    #[serde(default)]
+    pub state: Option<String>,
+    /// Its labels.
+    #[serde(default)]
+    pub labels: Option<BTreeMap<String, String>>,
+    /// Its mounts. Neither missing nor null is "none" (I2).
+    pub mounts: Vec<Mount>,
+}
+
+impl Container {
+    /// The name without its slash, else the ID.
+    pub fn name(&self) -> &str {
+        let named = self.names.iter().flatten().min_by_key(|name| name.matches('/').count());
+        named.map_or(self.id.as_str(), |name| name.trim_start_matches('/'))
+    }
+
+    /// State and image in one line.
+    pub fn description(&self) -> String {
+        let label = |key: &str| self.labels.as_ref().and_then(|labels| labels.get(key));
+        let mut text = self.state.clone().unwrap_or_else(|| "state unknown".to_owned());
+        if let Some(image) = &self.image {
+            text = format!("{text}, image {image}");
+        }
+        if let Some(project) = label("com.docker.compose.project") {
+            text = format!("{text}, Compose project {project}");
+        }
+        if let Some(service) = label("com.docker.compose.service") {
+            text = format!("{text}, service {service}");
+        }
+        text
+    }
+}
+
+/// One mount of a container.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct Mount {
+    /// `volume`, `bind`, `tmpfs`, ...; empty on containers made before Docker 1.13.
+    #[serde(rename = "Type", default)]
+    pub kind: Option<String>,
+    /// The volume's name, whatever the type says.
+    #[serde(default)]
+    pub name: Option<String>,
+    /// The host path of a bind; empty for anonymous volumes in a list.
+    #[serde(default)]
+    pub source: Option<String>,
+    /// Where it is in the container.
+    #[serde(default)]
+    pub destination: Option<String>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_missing_field_that_decides_is_refused() {
+        let refused = [
+            r#"[{"Id":"a"}]"#,
+            r#"[{"Id":"a","Mounts":null}]"#,
+            r#"[{"Mounts":[]}]"#,
+            r#"{"Id":"a","Mounts":[]}"#,
+            "null",
+            r#"[{"Id":"a","Mounts":[{"Name":7}]}]"#,
+        ];
+        for text in refused {
+            assert!(serde_json::from_str::<Vec<Container>>(text).is_err(), "{text}");
+        }
+        for text in [r#"{"Warnings":null}"#, "{}", "[]", r#"{"Volumes":[{"Name":"a"}]}"#] {
+            assert!(serde_json::from_str::<Volumes>(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn what_does_not_decide_may_be_anything() {
+        let volumes: Volumes = serde_json::from_str(
+            r#"{"Volumes":[{"Name":"a","Driver":"x","Scope":"odd","Labels":null,"Status":{"hello":"world"},
+                "CreatedAt":"garbage","UsageData":7}],"Warnings":null,"New":[]}"#,
+        )
+        .unwrap();
+        assert_eq!(volumes.volumes.unwrap()[0].name, "a");
+        let containers: Vec<Container> = serde_json::from_str(
+            r#"[{"Id":"a","State":"initialized","Mounts":[{"Type":"odd","Name":"v"}],"Ports":"odd"}]"#,
+        )
+        .unwrap();
+        assert_eq!(containers[0].mounts[0].name.as_deref(), Some("v"));
+    }
+}

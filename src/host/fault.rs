@@ -1,0 +1,183 @@
+//! Fault points: one before every effect of quarantine, restore, delete and recovery. Tests make the program fail, wait or die
+//! there; a release build has none.
+//!
+//! `VOLGC_FAULT=POINT[@N]=ACTION`, several separated by commas. `N` counts passes, from 1; without it every pass. Actions:
+//! `kill` (SIGKILL to itself), `delay:MILLISECONDS`, or an error: `ENOSPC`, `EIO`, `EROFS`, `EXDEV`, `EBUSY`, `EACCES`.
+
+use rustix::io::Errno;
+
+macro_rules! points {
+    ($($(#[$doc:meta])* $point:ident = $word:literal,)*) => {
+        /// Where a fault can be injected.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub enum Point { $($(#[$doc])* $point,)* }
+
+        impl Point {
+            /// Every point, in the order of the file.
+            pub const ALL: &'static [Self] = &[$(Self::$point,)*];
+
+            /// Its name in `VOLGC_FAULT`.
+            pub fn word(self) -> &'static str {
+                match self { $(Self::$point => $word,)* }
+            }
+        }
+    };
+}
+
+points! {
+    /// Before the quarantine directory is made.
+    QuarantineMakeDirectory = "quarantine.make_directory",
+    /// Before an entry's directory is made.
+    EntryMakeDirectory = "entry.make_directory",
+    /// Before a manifest is written under its temporary name.
+    ManifestWrite = "manifest.write",
+    /// Before the written manifest is synced.
+    ManifestSync = "manifest.sync",
+    /// Before the manifest takes its final name.
+    ManifestRename = "manifest.rename",
+    /// Before the directories that name the manifest are synced.
+    ManifestSyncDirectory = "manifest.sync_directory",
+    /// Before the data is renamed into the quarantine.
+    TakeRename = "take.rename",
+    /// Before both directories of that rename are synced.
+    TakeSync = "take.sync",
+    /// Before the evidence is asked for again, the data being in the quarantine.
+    TakeAskAgain = "take.ask_again",
+    /// Before the engine is asked to forget the volume.
+    EngineDelete = "engine.delete",
+    /// After the engine's answer, before it is written down.
+    EngineDeleted = "engine.deleted",
+    /// Before the data is renamed back.
+    PutBackRename = "put_back.rename",
+    /// Before both directories of that rename are synced.
+    PutBackSync = "put_back.sync",
+    /// Before an entry's manifest is removed.
+    DropUnlink = "drop.unlink",
+    /// Before an entry's directory is removed.
+    DropDirectory = "drop.directory",
+    /// Before the volume's directory is made for a restore.
+    RestoreMakeDirectory = "restore.make_directory",
+    /// Before the data is renamed into the volume's directory.
+    RestoreRename = "restore.rename",
+    /// Before both directories of that rename are synced.
+    RestoreSync = "restore.sync",
+    /// Before the engine is asked to make the volume.
+    EngineCreate = "engine.create",
+    /// After the engine's answer, before owner and mode are set.
+    EngineCreated = "engine.created",
+    /// Before owner and mode are set again.
+    RestoreOwnership = "restore.ownership",
+    /// Before an entry is renamed for deletion.
+    DeleteRename = "delete.rename",
+    /// Before its content is deleted.
+    DeleteContents = "delete.contents",
+    /// Before the emptied data directory is removed.
+    DeleteData = "delete.data",
+    /// Before an empty volume directory that the engine no longer knows is removed.
+    RemoveEmptyVolume = "recovery.remove_empty_volume",
+    /// Before the ledger is written.
+    LedgerWrite = "ledger.write",
+    /// Before lines are added to the history.
+    LedgerRecord = "ledger.record",
+}
+
+/// Passes a fault point.
+#[cfg(not(feature = "fault-points"))]
+pub fn at(_: Point) -> Result<(), Errno> {
+    Ok(())
+}
+
+/// Passes a fault point: does what `VOLGC_FAULT` orders there.
+#[cfg(feature = "fault-points")]
+pub fn at(point: Point) -> Result<(), Errno> {
+    armed::pass(point)
+}
+
+#[cfg(feature = "fault-points")]
+mod armed {
+    use std::collections::BTreeMap;
+    use std::sync::{Mutex, OnceLock, PoisonError};
+
+    use rustix::io::Errno;
+
+    use super::Point;
+
+    #[derive(Debug, Clone, Copy)]
+    enum Action {
+        Kill,
+        Delay(u64),
+        Fail(Errno),
+    }
+
+    type Orders = Vec<(String, Option<u32>, Action)>;
+
+    pub(super) fn pass(point: Point) -> Result<(), Errno> {
+        static ORDERS: OnceLock<Orders> = OnceLock::new();
+        static PASSES: Mutex<BTreeMap<Point, u32>> = Mutex::new(BTreeMap::new());
+        let orders = ORDERS
+            .get_or_init(|| std::env::var("VOLGC_FAULT").map_or_else(|_| Vec::new(), |text| parse(&text)));
+        if let Ok(path) = std::env::var("VOLGC_FAULT_TRACE") {
+            trace(&path, point);
+        }
+        let pass = {
+            let mut passes = PASSES.lock().unwrap_or_else(PoisonError::into_inner);
+            let count = passes.entry(point).or_insert(0);
+            *count += 1;
+            *count
+        };
+        for (name, only, action) in orders {
+            if name == point.word() && only.is_none_or(|only| only == pass) {
+                obey(*action)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Appends the point's name to a file, so that a test can see which points a run passed.
+    #[expect(clippy::disallowed_methods, reason = "for tests only")]
+    fn trace(path: &str, point: Point) {
+        use std::io::Write as _;
+        let file = std::fs::OpenOptions::new().create(true).append(true).open(path);
+        if let Err(error) = file.and_then(|mut file| writeln!(file, "{}", point.word())) {
+            tracing::warn!(%error, path, "cannot write the fault trace");
+        }
+    }
+
+    fn obey(action: Action) -> Result<(), Errno> {
+        match action {
+            Action::Kill => {
+                let myself = rustix::process::getpid();
+                rustix::process::kill_process(myself, rustix::process::Signal::KILL)
+            }
+            Action::Delay(milliseconds) => {
+                std::thread::sleep(std::time::Duration::from_millis(milliseconds));
+                Ok(())
+            }
+            Action::Fail(errno) => Err(errno),
+        }
+    }
+
+    /// An order that is not understood would make a test pass by doing nothing, so it kills.
+    fn parse(text: &str) -> Orders {
+        text.split(',')
+            .map(|order| {
+                let (target, action) = order.split_once('=').unwrap_or((order, "kill"));
+                let (name, only) =
+                    target.split_once('@').map_or((target, None), |(name, n)| (name, n.parse().ok()));
+                let action = match action {
+                    "ENOSPC" => Action::Fail(Errno::NOSPC),
+                    "EIO" => Action::Fail(Errno::IO),
+                    "EROFS" => Action::Fail(Errno::ROFS),
+                    "EXDEV" => Action::Fail(Errno::XDEV),
+                    "EBUSY" => Action::Fail(Errno::BUSY),
+                    "EACCES" => Action::Fail(Errno::ACCESS),
+                    other => other
+                        .strip_prefix("delay:")
+                        .and_then(|milliseconds| milliseconds.parse().ok())
+                        .map_or(Action::Kill, Action::Delay),
+                };
+                (name.to_owned(), only, action)
+            })
+            .collect()
+    }
+}

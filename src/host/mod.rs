@@ -1,0 +1,13 @@
+//! Effects: thin, without decisions. Everything that touches a file, a process or the engine is here.
+
+pub mod clock;
+pub mod directory;
+pub mod engine;
+pub mod engine_process;
+pub mod fault;
+pub mod ledger;
+pub mod quarantine;
+pub mod unlink;
+pub mod usage;
+pub mod volumes_dir;
+pub mod walk;

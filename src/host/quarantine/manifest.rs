@@ -1,0 +1,169 @@
+//! Manifests on disk: written whole and synced before the data they describe moves (I4).
+
+use std::ffi::CStr;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use rustix::fs::{AtFlags, Mode, OFlags};
+use rustix::io::Errno;
+use serde::Deserialize;
+
+use super::{DATA, QuarantineDir, QuarantineError};
+use crate::gc::entry::{Entry, EntryId, MANIFEST_VERSION, Manifest};
+use crate::host::directory;
+use crate::host::fault::{self, Point};
+
+pub(super) const FILE: &CStr = c"manifest.json";
+const TEMPORARY: &CStr = c"manifest.json.new";
+
+/// The largest manifest that is read, in bytes. Labels are its only part without a bound.
+const LARGEST: usize = 4 << 20;
+
+/// Removes what a crash may have left of an unfinished manifest.
+pub(super) fn unlink_temporary(entry: BorrowedFd<'_>) -> rustix::io::Result<()> {
+    match rustix::fs::unlinkat(entry, TEMPORARY, AtFlags::empty()) {
+        Ok(()) | Err(Errno::NOENT) => Ok(()),
+        Err(error) => Err(error),
+    }
+}
+
+impl QuarantineDir {
+    /// Makes an entry: its directory and its manifest, durable when this returns.
+    pub fn make_entry(&self, manifest: &Manifest) -> Result<(), QuarantineError> {
+        let path = self.path_of(&manifest.entry);
+        let failed = |source| self.io("make the entry", path.clone(), source);
+        fault::at(Point::EntryMakeDirectory).map_err(failed)?;
+        let name = directory::c_name(manifest.entry.as_str()).map_err(failed)?;
+        rustix::fs::mkdirat(self.directory.as_fd(), &name, Mode::RWXU).map_err(failed)?;
+        self.write_manifest(manifest)
+    }
+
+    /// Replaces an entry's manifest, durable when this returns: a reader finds the old one or the new one, whole.
+    pub fn write_manifest(&self, manifest: &Manifest) -> Result<(), QuarantineError> {
+        let path = self.path_of(&manifest.entry).join("manifest.json");
+        let failed = |source| self.io("write", path.clone(), source);
+        let entry = self.open_entry(&manifest.entry)?;
+        let text = serde_json::to_vec_pretty(manifest).map_err(|_| failed(Errno::INVAL))?;
+        fault::at(Point::ManifestWrite).map_err(failed)?;
+        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::TRUNC | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let file =
+            rustix::fs::openat(entry.as_fd(), TEMPORARY, flags, Mode::RUSR | Mode::WUSR).map_err(failed)?;
+        write_all(&file, &text).map_err(failed)?;
+        fault::at(Point::ManifestSync).map_err(failed)?;
+        rustix::fs::fsync(&file).map_err(failed)?;
+        fault::at(Point::ManifestRename).map_err(failed)?;
+        rustix::fs::renameat(entry.as_fd(), TEMPORARY, entry.as_fd(), FILE).map_err(failed)?;
+        // I4: the name is durable only when the directories that hold it are.
+        fault::at(Point::ManifestSyncDirectory).map_err(failed)?;
+        rustix::fs::fsync(&entry).map_err(failed)?;
+        rustix::fs::fsync(&self.directory).map_err(failed)
+    }
+
+    /// Reads one entry directory. None when there is nothing in it.
+    pub(super) fn read_entry(&self, name: &CStr, shown: &str) -> Result<Option<Entry>, QuarantineError> {
+        let path = self.path.join(shown);
+        let file_path = path.join("manifest.json");
+        let damaged = |why: String| Entry::Damaged {
+            directory: shown.to_owned(),
+            problem: format!(
+                "{} {why}; its data is kept. Mend the file, or move {}/data away by hand",
+                file_path.display(),
+                path.display()
+            ),
+        };
+        let entry = match directory::open_child(self.directory.as_fd(), name) {
+            Ok(entry) => entry,
+            Err(Errno::NOENT) => return Ok(None),
+            Err(source) => return Err(self.io("open", path, source)),
+        };
+        let text = match read_file(entry.as_fd()) {
+            Ok(text) => text,
+            Err(Errno::NOENT) => {
+                let has_data = directory::child_exists(entry.as_fd(), DATA)
+                    .map_err(|source| self.io("look at", path.clone(), source))?;
+                return Ok(has_data.then(|| damaged("is missing".to_owned())));
+            }
+            Err(error) => return Ok(Some(damaged(format!("cannot be read ({error})")))),
+        };
+        match parse(&text, shown) {
+            Ok(manifest) => Ok(Some(Entry::Known(Box::new(manifest)))),
+            Err(BadManifest::Damaged(why)) => Ok(Some(damaged(why))),
+            Err(BadManifest::Newer(version)) => {
+                Err(QuarantineError::NewerManifest { path: file_path, version, known: MANIFEST_VERSION })
+            }
+        }
+    }
+
+    /// Reads the manifest of one entry, which has to be there.
+    pub fn manifest(&self, id: &EntryId) -> Result<Manifest, QuarantineError> {
+        let path = self.path_of(id).join("manifest.json");
+        let name = directory::c_name(id.as_str()).map_err(|source| self.io("open", path.clone(), source))?;
+        match self.read_entry(&name, id.as_str())? {
+            Some(Entry::Known(manifest)) => Ok(*manifest),
+            Some(Entry::Damaged { problem, .. }) => {
+                Err(QuarantineError::DamagedManifest { path, why: problem })
+            }
+            Some(Entry::Deleting(_)) | None => Err(self.io("open", path, Errno::NOENT)),
+        }
+    }
+}
+
+/// Why a text is no manifest that can be used.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum BadManifest {
+    /// In these words.
+    Damaged(String),
+    /// A newer program wrote it.
+    Newer(u32),
+}
+
+/// Reads the text of a manifest found in the directory of that name.
+pub(super) fn parse(text: &[u8], directory: &str) -> Result<Manifest, BadManifest> {
+    #[derive(Deserialize)]
+    struct Version {
+        manifest_version: u32,
+    }
+    let damaged = |why: String| BadManifest::Damaged(why);
+    // The version first: the rest of a newer format need not be readable.
+    let version: Version =
+        serde_json::from_slice(text).map_err(|error| damaged(format!("is not a manifest ({error})")))?;
+    if version.manifest_version > MANIFEST_VERSION {
+        return Err(BadManifest::Newer(version.manifest_version));
+    }
+    let manifest: Manifest =
+        serde_json::from_slice(text).map_err(|error| damaged(format!("is not understood ({error})")))?;
+    if manifest.entry.as_str() != directory {
+        return Err(damaged(format!("is the manifest of another entry ({})", manifest.entry)));
+    }
+    Ok(manifest)
+}
+
+fn read_file(entry: BorrowedFd<'_>) -> rustix::io::Result<Vec<u8>> {
+    // Not blocking: a FIFO under this name must not hang the program.
+    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    let file = rustix::fs::openat(entry, FILE, flags, Mode::empty())?;
+    let mut text = Vec::new();
+    let mut buffer = [0_u8; 16 << 10];
+    loop {
+        match rustix::io::read(&file, &mut buffer) {
+            Ok(0) => return Ok(text),
+            Ok(length) => text.extend_from_slice(buffer.get(..length).unwrap_or(&[])),
+            Err(Errno::INTR) => {}
+            Err(error) => return Err(error),
+        }
+        if text.len() > LARGEST {
+            return Err(Errno::FBIG);
+        }
+    }
+}
+
+fn write_all(file: &OwnedFd, mut text: &[u8]) -> rustix::io::Result<()> {
+    while !text.is_empty() {
+        match rustix::io::write(file, text) {
+            Ok(0) => return Err(Errno::IO),
+            Ok(written) => text = text.get(written..).unwrap_or(&[]),
+            Err(Errno::INTR) => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,224 @@
+//! The quarantine directory, `<docker root>/volgc`: on the file system of the volumes, and outside `volumes/`, where an engine
+//! before 29.4 takes every directory for a volume when it starts.
+//!
+//! ```text
+//! volgc/                    0700 root
+//!   lock                    held by whoever changes something
+//!   20261124-021500-1f/     one entry: manifest.json, and data/, the renamed `_data`
+//!   deleting-20261124-.../  an entry whose deletion was begun
+//! ```
+//!
+//! Every effect is by descriptor below this directory or below one volume's (I6).
+
+mod lock;
+mod manifest;
+mod moving;
+
+use std::ffi::CStr;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{AtFlags, Mode};
+use rustix::io::Errno;
+
+use super::directory::{self, Facts};
+use super::fault::{self, Point};
+use crate::gc::entry::{Entry, EntryId};
+
+pub use lock::{Lock, LockError};
+pub use moving::DeletionError;
+
+/// Its name below the docker root.
+pub const DIRECTORY: &str = "volgc";
+const DIRECTORY_C: &CStr = c"volgc";
+const DATA: &CStr = c"data";
+const DELETING: &str = "deleting-";
+
+/// Why something in the quarantine directory could not be done. Each names the path.
+#[derive(Debug, thiserror::Error)]
+pub enum QuarantineError {
+    /// A system call failed.
+    #[error("cannot {action} {path}: {source}")]
+    Io {
+        /// What was to be done.
+        action: &'static str,
+        /// With what.
+        path: PathBuf,
+        /// The system's words.
+        source: Errno,
+    },
+    /// A manifest that a newer program wrote.
+    #[error(
+        "{path} has manifest version {version}, and this volgc knows {known} at most; use the newer volgc that wrote it"
+    )]
+    NewerManifest {
+        /// The file.
+        path: PathBuf,
+        /// Its version.
+        version: u32,
+        /// Ours.
+        known: u32,
+    },
+    /// A manifest that is damaged, where it is needed.
+    #[error("{path} is damaged: {why}; its data is kept. Mend the file, or move the data away by hand")]
+    DamagedManifest {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        why: String,
+    },
+    /// A place that is taken.
+    #[error("{path} exists already; nothing was overwritten (I7)")]
+    Exists {
+        /// What is in the way.
+        path: PathBuf,
+    },
+    /// The data is not what the manifest says.
+    #[error(
+        "{path} is not the directory that the manifest names; something exchanged it, so nothing was done"
+    )]
+    NotTheSame {
+        /// The directory.
+        path: PathBuf,
+    },
+}
+
+/// The quarantine directory, held open.
+#[derive(Debug)]
+pub struct QuarantineDir {
+    path: PathBuf,
+    directory: OwnedFd,
+}
+
+impl QuarantineDir {
+    /// Opens it if it exists. Nothing is made (I10).
+    pub fn open_existing(root: BorrowedFd<'_>, root_path: &Path) -> Result<Option<Self>, QuarantineError> {
+        let path = root_path.join(DIRECTORY);
+        match directory::open_child(root, DIRECTORY_C) {
+            Ok(directory) => Ok(Some(Self { path, directory })),
+            Err(Errno::NOENT) => Ok(None),
+            Err(source) => Err(QuarantineError::Io { action: "open", path, source }),
+        }
+    }
+
+    /// Opens it, and makes it first where it does not exist: 0700, so that nobody but root reaches the data.
+    pub fn open_or_make(root: BorrowedFd<'_>, root_path: &Path) -> Result<Self, QuarantineError> {
+        if let Some(existing) = Self::open_existing(root, root_path)? {
+            return Ok(existing);
+        }
+        let path = root_path.join(DIRECTORY);
+        let failed = |source| QuarantineError::Io {
+            action: "make the quarantine directory",
+            path: path.clone(),
+            source,
+        };
+        fault::at(Point::QuarantineMakeDirectory).map_err(failed)?;
+        match rustix::fs::mkdirat(root, DIRECTORY_C, Mode::RWXU) {
+            Ok(()) | Err(Errno::EXIST) => {}
+            Err(source) => return Err(failed(source)),
+        }
+        rustix::fs::fsync(root).map_err(failed)?;
+        let directory = directory::open_child(root, DIRECTORY_C).map_err(failed)?;
+        Ok(Self { path, directory })
+    }
+
+    /// Its path, for messages.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The path of an entry, for messages.
+    pub fn path_of(&self, entry: &EntryId) -> PathBuf {
+        self.path.join(entry.as_str())
+    }
+
+    /// Its descriptor.
+    pub fn descriptor(&self) -> BorrowedFd<'_> {
+        self.directory.as_fd()
+    }
+
+    /// Everything in quarantine. A damaged manifest is an entry that is kept; a newer one is an error, because this program
+    /// cannot know what it means.
+    pub fn entries(&self) -> Result<Vec<Entry>, QuarantineError> {
+        let names = directory::list(self.directory.as_fd())
+            .map_err(|source| self.io("list", self.path.clone(), source))?;
+        let mut entries = Vec::new();
+        for (name, _) in names {
+            let shown = directory::shown(&name);
+            let path = self.path.join(&shown);
+            let facts = match directory::facts_of_child(self.directory.as_fd(), &name) {
+                Ok(facts) => facts,
+                // Another process took it away meanwhile.
+                Err(Errno::NOENT) => continue,
+                Err(source) => return Err(self.io("look at", path, source)),
+            };
+            if !facts.is_directory {
+                continue;
+            }
+            if let Some(id) = shown.strip_prefix(DELETING).and_then(|id| EntryId::new(id).ok()) {
+                entries.push(Entry::Deleting(id));
+                continue;
+            }
+            entries.extend(self.read_entry(&name, &shown)?);
+        }
+        entries.sort_by_key(|entry| match entry {
+            Entry::Known(manifest) => manifest.entry.to_string(),
+            Entry::Deleting(id) => id.to_string(),
+            Entry::Damaged { directory, .. } => directory.clone(),
+        });
+        Ok(entries)
+    }
+
+    /// What the data directory of an entry is; none when the data is not there.
+    pub fn data_facts(&self, entry: &EntryId) -> Result<Option<Facts>, QuarantineError> {
+        let failed = |source| self.io("look at the data of", self.path_of(entry), source);
+        let directory = self.open_entry(entry)?;
+        match directory::facts_of_child(directory.as_fd(), DATA) {
+            Ok(facts) => Ok(Some(facts)),
+            Err(Errno::NOENT) => Ok(None),
+            Err(source) => Err(failed(source)),
+        }
+    }
+
+    /// Opens the data of an entry, to measure it.
+    pub fn open_data(&self, entry: &EntryId) -> Result<OwnedFd, QuarantineError> {
+        let directory = self.open_entry(entry)?;
+        directory::open_child(directory.as_fd(), DATA)
+            .map_err(|source| self.io("open the data of", self.path_of(entry), source))
+    }
+
+    fn open_entry(&self, entry: &EntryId) -> Result<OwnedFd, QuarantineError> {
+        let path = self.path_of(entry);
+        directory::c_name(entry.as_str())
+            .and_then(|name| directory::open_child(self.directory.as_fd(), &name))
+            .map_err(|source| self.io("open", path, source))
+    }
+
+    /// Takes away the entry directories that hold nothing: a crash came between making one and writing its manifest, or between
+    /// removing its manifest and itself. `rmdir` refuses whatever holds data.
+    pub fn drop_empty_entries(&self) -> Result<(), QuarantineError> {
+        let names = directory::list(self.directory.as_fd())
+            .map_err(|source| self.io("list", self.path.clone(), source))?;
+        for (name, _) in names {
+            let Ok(id) = EntryId::new(directory::shown(&name)) else { continue };
+            let entry = self.open_entry(&id)?;
+            let failed = |source| self.io("tidy", self.path_of(&id), source);
+            if directory::child_exists(entry.as_fd(), manifest::FILE).map_err(failed)?
+                || directory::child_exists(entry.as_fd(), DATA).map_err(failed)?
+            {
+                continue;
+            }
+            manifest::unlink_temporary(entry.as_fd()).map_err(failed)?;
+            match rustix::fs::unlinkat(self.directory.as_fd(), &name, AtFlags::REMOVEDIR) {
+                Ok(()) | Err(Errno::NOENT | Errno::NOTEMPTY) => {}
+                Err(source) => return Err(failed(source)),
+            }
+        }
+        Ok(())
+    }
+
+    #[expect(clippy::unused_self, reason = "reads as an error of this directory")]
+    fn io(&self, action: &'static str, path: PathBuf, source: Errno) -> QuarantineError {
+        QuarantineError::Io { action, path, source }
+    }
+}

@@ -1,0 +1,304 @@
+//! The renames between a volume and its entry, and the end of an entry.
+
+use std::ffi::CStr;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{AtFlags, Gid, Mode, RenameFlags, Uid};
+use rustix::io::Errno;
+
+use super::{DATA, DELETING, QuarantineDir, QuarantineError, manifest};
+use crate::gc::entry::{EntryId, Manifest, Ownership};
+use crate::gc::volume::VolumeName;
+use crate::host::directory::{self, Facts};
+use crate::host::fault::{self, Point};
+use crate::host::unlink::{self, DeleteOptions, Deleted, UnlinkError};
+use crate::host::volumes_dir::{DATA as VOLUME_DATA, VolumesDir};
+
+/// The mode that the local driver gives to `<volumes>/<name>`: 0701 (moby `volume/local`, 20.10 to 29).
+const VOLUME_MODE: Mode = Mode::RWXU.union(Mode::XOTH);
+
+impl QuarantineDir {
+    /// Renames `_data` into the entry, whose manifest is durable already, and syncs both directories (I4).
+    pub fn take_data(&self, volumes: &VolumesDir, manifest: &Manifest) -> Result<(), QuarantineError> {
+        let path = volumes.path_of(&manifest.name);
+        let volume = self.open_volume(volumes, &manifest.name)?;
+        self.check_same(volume.as_fd(), manifest, &path)?;
+        let entry = self.open_entry(&manifest.entry)?;
+        let failed = |source| self.io("rename into the quarantine the data of", path.clone(), source);
+        fault::at(Point::TakeRename).map_err(failed)?;
+        // NOREPLACE: an entry that has data is never overwritten (I7).
+        rename_directory(volume.as_fd(), VOLUME_DATA, entry.as_fd(), DATA).map_err(failed)?;
+        let moved = directory::facts_of_child(entry.as_fd(), DATA).map_err(failed)?;
+        if !moved.is_directory || !moved.identity.is_same(&manifest.data_directory) {
+            // Something was exchanged between the look and the rename: undo at once.
+            rename_directory(entry.as_fd(), DATA, volume.as_fd(), VOLUME_DATA).map_err(failed)?;
+            return Err(QuarantineError::NotTheSame { path });
+        }
+        fault::at(Point::TakeSync).map_err(failed)?;
+        sync_both(volume.as_fd(), entry.as_fd()).map_err(failed)
+    }
+
+    /// Renames the data back to where it came from. The entry and its manifest stay until [`Self::drop_entry`], so that the data
+    /// has a manifest at every instant.
+    pub fn put_back(&self, volumes: &VolumesDir, manifest: &Manifest) -> Result<(), QuarantineError> {
+        let path = volumes.path_of(&manifest.name);
+        let volume = self.open_volume(volumes, &manifest.name)?;
+        let facts =
+            directory::facts(volume.as_fd()).map_err(|source| self.io("look at", path.clone(), source))?;
+        if !facts.identity.is_same(&manifest.volume_directory) {
+            // I11: the name is another volume's now.
+            return Err(QuarantineError::NotTheSame { path });
+        }
+        let failed = |source| self.io("rename back the data of", path.clone(), source);
+        fault::at(Point::PutBackRename).map_err(failed)?;
+        self.place(&manifest.entry, volume.as_fd(), &path, "rename back the data of")?;
+        fault::at(Point::PutBackSync).map_err(failed)?;
+        sync_both(volume.as_fd(), self.open_entry(&manifest.entry)?.as_fd()).map_err(failed)
+    }
+
+    /// Makes `<volumes>/<name>` for a restore. A directory that exists is never used (I7).
+    pub fn make_volume_directory(
+        &self,
+        volumes: &VolumesDir,
+        name: &VolumeName,
+    ) -> Result<(), QuarantineError> {
+        let path = volumes.path_of(name);
+        let failed = |source| self.io("make", path.clone(), source);
+        fault::at(Point::RestoreMakeDirectory).map_err(failed)?;
+        let c_name = directory::c_name(name.as_str()).map_err(failed)?;
+        match rustix::fs::mkdirat(volumes.volumes(), &c_name, VOLUME_MODE) {
+            Ok(()) => {}
+            Err(Errno::EXIST) => return Err(QuarantineError::Exists { path }),
+            Err(source) => return Err(failed(source)),
+        }
+        // mkdir(2) takes the umask off.
+        rustix::fs::chmodat(volumes.volumes(), &c_name, VOLUME_MODE, AtFlags::empty()).map_err(failed)
+    }
+
+    /// Renames the data into the directory of a volume that is being restored.
+    pub fn give_data(
+        &self,
+        volumes: &VolumesDir,
+        id: &EntryId,
+        name: &VolumeName,
+    ) -> Result<(), QuarantineError> {
+        let path = volumes.path_of(name);
+        let failed = |source| self.io("rename the data back to", path.clone(), source);
+        let volume = self.open_volume(volumes, name)?;
+        fault::at(Point::RestoreRename).map_err(failed)?;
+        self.place(id, volume.as_fd(), &path, "rename the data back to")?;
+        fault::at(Point::RestoreSync).map_err(failed)?;
+        sync_both(volume.as_fd(), self.open_entry(id)?.as_fd()).map_err(failed)?;
+        rustix::fs::fsync(volumes.volumes()).map_err(failed)
+    }
+
+    /// Takes the data of a restore that failed back into its entry.
+    pub fn retake_data(
+        &self,
+        volumes: &VolumesDir,
+        id: &EntryId,
+        name: &VolumeName,
+    ) -> Result<(), QuarantineError> {
+        let path = volumes.path_of(name);
+        let failed = |source| self.io("take back the data of", path.clone(), source);
+        let volume = self.open_volume(volumes, name)?;
+        let entry = self.open_entry(id)?;
+        rename_directory(volume.as_fd(), VOLUME_DATA, entry.as_fd(), DATA).map_err(failed)?;
+        sync_both(volume.as_fd(), entry.as_fd()).map_err(failed)
+    }
+
+    fn place(
+        &self,
+        id: &EntryId,
+        volume: BorrowedFd<'_>,
+        path: &Path,
+        action: &'static str,
+    ) -> Result<(), QuarantineError> {
+        let entry = self.open_entry(id)?;
+        match rename_directory(entry.as_fd(), DATA, volume, VOLUME_DATA) {
+            Ok(()) => Ok(()),
+            Err(Errno::EXIST | Errno::NOTEMPTY) => Err(QuarantineError::Exists { path: path.join("_data") }),
+            Err(source) => Err(self.io(action, path.to_owned(), source)),
+        }
+    }
+
+    /// Sets owner, group and mode of a restored `_data`, which the engine resets to 0755 root when it makes the volume.
+    pub fn set_ownership(
+        &self,
+        volumes: &VolumesDir,
+        name: &VolumeName,
+        manifest: &Manifest,
+    ) -> Result<Facts, QuarantineError> {
+        let path = volumes.path_of(name).join("_data");
+        let failed = |source| self.io("set owner and mode of", path.clone(), source);
+        let volume = self.open_volume(volumes, name)?;
+        let data = directory::open_child(volume.as_fd(), VOLUME_DATA).map_err(failed)?;
+        let facts = directory::facts(data.as_fd()).map_err(failed)?;
+        if !facts.identity.is_same(&manifest.data_directory) {
+            return Err(QuarantineError::NotTheSame { path });
+        }
+        fault::at(Point::RestoreOwnership).map_err(failed)?;
+        let Ownership { uid, gid, mode } = manifest.ownership;
+        // Owner before mode: chown(2) may clear the set-ID bits.
+        rustix::fs::fchown(&data, Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid))).map_err(failed)?;
+        rustix::fs::fchmod(&data, Mode::from_raw_mode(mode)).map_err(failed)?;
+        rustix::fs::fsync(&data).map_err(failed)?;
+        directory::facts(data.as_fd()).map_err(failed)
+    }
+
+    /// Takes away an entry that holds no data any more: manifest first, directory last.
+    pub fn drop_entry(&self, id: &EntryId) -> Result<(), QuarantineError> {
+        let path = self.path_of(id);
+        if self.data_facts(id)?.is_some() {
+            // I4: a manifest is never taken from data.
+            return Err(QuarantineError::Exists { path: path.join("data") });
+        }
+        self.remove_entry_directory(id.as_str(), &path)
+    }
+
+    fn remove_entry_directory(&self, directory_name: &str, path: &Path) -> Result<(), QuarantineError> {
+        let failed = |source| self.io("remove the entry", path.to_owned(), source);
+        let c_name = directory::c_name(directory_name).map_err(failed)?;
+        let entry = directory::open_child(self.directory.as_fd(), &c_name).map_err(failed)?;
+        fault::at(Point::DropUnlink).map_err(failed)?;
+        manifest::unlink_temporary(entry.as_fd()).map_err(failed)?;
+        match rustix::fs::unlinkat(entry.as_fd(), manifest::FILE, AtFlags::empty()) {
+            Ok(()) | Err(Errno::NOENT) => {}
+            Err(source) => return Err(failed(source)),
+        }
+        fault::at(Point::DropDirectory).map_err(failed)?;
+        match rustix::fs::unlinkat(self.directory.as_fd(), &c_name, AtFlags::REMOVEDIR) {
+            Ok(()) | Err(Errno::NOENT) => rustix::fs::fsync(&self.directory).map_err(failed),
+            Err(source) => Err(failed(source)),
+        }
+    }
+
+    /// Renames an entry out of the quarantine: from here on it can only be deleted.
+    pub fn begin_deletion(&self, id: &EntryId) -> Result<(), QuarantineError> {
+        let path = self.path_of(id);
+        let failed = |source| self.io("begin the deletion of", path.clone(), source);
+        let from = directory::c_name(id.as_str()).map_err(failed)?;
+        let to = directory::c_name(&deleting_name(id)).map_err(failed)?;
+        fault::at(Point::DeleteRename).map_err(failed)?;
+        let here = self.directory.as_fd();
+        rustix::fs::renameat_with(here, &from, here, &to, RenameFlags::NOREPLACE).map_err(failed)?;
+        rustix::fs::fsync(&self.directory).map_err(failed)
+    }
+
+    /// Deletes the data of an entry whose deletion was begun, then the entry. Can be called again after a stop or a crash.
+    pub fn finish_deletion(
+        &self,
+        id: &EntryId,
+        options: &DeleteOptions,
+        stop: &(dyn Fn() -> bool + Sync),
+    ) -> Result<Deleted, DeletionError> {
+        let directory_name = deleting_name(id);
+        let path = self.path.join(&directory_name);
+        let failed = |source| self.io("delete", path.clone(), source);
+        let c_name = directory::c_name(&directory_name).map_err(failed)?;
+        let entry = match directory::open_child(self.directory.as_fd(), &c_name) {
+            Ok(entry) => entry,
+            // Another process finished it.
+            Err(Errno::NOENT) => return Ok(Deleted::default()),
+            Err(source) => return Err(failed(source).into()),
+        };
+        let mut deleted = Deleted::default();
+        match directory::open_child(entry.as_fd(), DATA) {
+            Ok(data) => {
+                fault::at(Point::DeleteContents).map_err(failed)?;
+                deleted = unlink::delete_contents(data.as_fd(), options, stop)
+                    .map_err(|source| DeletionError::Unlink { path: path.join("data"), source })?;
+                if deleted.stopped {
+                    return Ok(deleted);
+                }
+                fault::at(Point::DeleteData).map_err(failed)?;
+                match rustix::fs::unlinkat(entry.as_fd(), DATA, AtFlags::REMOVEDIR) {
+                    Ok(()) | Err(Errno::NOENT) => {}
+                    Err(source) => return Err(failed(source).into()),
+                }
+            }
+            Err(Errno::NOENT) => {}
+            Err(source) => return Err(failed(source).into()),
+        }
+        self.remove_entry_directory(&directory_name, &path)?;
+        Ok(deleted)
+    }
+
+    /// Removes a volume's directory that holds nothing and that the engine does not know. `rmdir` refuses anything else. An
+    /// engine before 29.4 would take it for a volume at its next start.
+    pub fn remove_empty_volume_directory(
+        &self,
+        volumes: &VolumesDir,
+        name: &VolumeName,
+    ) -> Result<(), QuarantineError> {
+        let path = volumes.path_of(name);
+        let failed = |source| self.io("remove the empty directory", path.clone(), source);
+        fault::at(Point::RemoveEmptyVolume).map_err(failed)?;
+        let c_name = directory::c_name(name.as_str()).map_err(failed)?;
+        match rustix::fs::unlinkat(volumes.volumes(), &c_name, AtFlags::REMOVEDIR) {
+            Ok(()) | Err(Errno::NOENT | Errno::NOTEMPTY) => Ok(()),
+            Err(source) => Err(failed(source)),
+        }
+    }
+
+    fn open_volume(&self, volumes: &VolumesDir, name: &VolumeName) -> Result<OwnedFd, QuarantineError> {
+        let path = volumes.path_of(name);
+        directory::c_name(name.as_str())
+            .and_then(|c_name| directory::open_child(volumes.volumes(), &c_name))
+            .map_err(|source| self.io("open", path, source))
+    }
+
+    fn check_same(
+        &self,
+        volume: BorrowedFd<'_>,
+        manifest: &Manifest,
+        path: &Path,
+    ) -> Result<(), QuarantineError> {
+        let failed = |source| self.io("look at", path.to_owned(), source);
+        let directory = directory::facts(volume).map_err(failed)?;
+        let data = directory::facts_of_child(volume, VOLUME_DATA).map_err(failed)?;
+        if directory.identity.is_same(&manifest.volume_directory)
+            && data.is_directory
+            && data.identity.is_same(&manifest.data_directory)
+        {
+            Ok(())
+        } else {
+            Err(QuarantineError::NotTheSame { path: path.to_owned() })
+        }
+    }
+}
+
+/// Why a deletion was not finished.
+#[derive(Debug, thiserror::Error)]
+pub enum DeletionError {
+    /// Around the data.
+    #[error(transparent)]
+    Quarantine(#[from] QuarantineError),
+    /// In the data.
+    #[error("cannot delete everything in {path}: {source}")]
+    Unlink {
+        /// The data directory.
+        path: PathBuf,
+        /// What stood in the way.
+        source: UnlinkError,
+    },
+}
+
+fn deleting_name(id: &EntryId) -> String {
+    format!("{DELETING}{id}")
+}
+
+fn rename_directory(
+    from: BorrowedFd<'_>,
+    name: &CStr,
+    to: BorrowedFd<'_>,
+    new: &CStr,
+) -> rustix::io::Result<()> {
+    rustix::fs::renameat_with(from, name, to, new, RenameFlags::NOREPLACE)
+}
+
+fn sync_both(one: BorrowedFd<'_>, other: BorrowedFd<'_>) -> rustix::io::Result<()> {
+    rustix::fs::fsync(one)?;
+    rustix::fs::fsync(other)
+}

@@ -1,0 +1,210 @@
+//! The directory in which the engine's local driver keeps its volumes, looked at by descriptor.
+
+use std::ffi::{CStr, CString};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::{Path, PathBuf};
+
+use rustix::fs::FileType;
+use rustix::io::Errno;
+
+use super::directory::{self, Facts};
+use crate::gc::volume::{Unmovable, VolumeName};
+
+/// The data of a volume.
+pub const DATA: &CStr = c"_data";
+/// The options of a volume, present only when it was made with some.
+const OPTIONS: &CStr = c"opts.json";
+
+/// `FS_PROJINHERIT_FL` (linux/fs.h), which the local driver sets on `_data` of a volume with a quota.
+const PROJECT_INHERIT: u32 = 0x2000_0000;
+
+/// Why the volumes directory cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum VolumesDirError {
+    /// The docker root or its volumes directory is not on this machine.
+    #[error(
+        "{path} is not on this machine ({source}); is the engine remote, or volgc in a container without the docker root \
+         mounted at the same path?"
+    )]
+    NotHere {
+        /// The path the engine named.
+        path: PathBuf,
+        /// The system's words.
+        source: Errno,
+    },
+    /// It is there, but cannot be read.
+    #[error("cannot read {path}: {source}; volgc has to run as root to look at volumes")]
+    Unreadable {
+        /// The path.
+        path: PathBuf,
+        /// The system's words.
+        source: Errno,
+    },
+}
+
+/// The docker root and its `volumes`, held open.
+#[derive(Debug)]
+pub struct VolumesDir {
+    root_path: PathBuf,
+    root: OwnedFd,
+    volumes: OwnedFd,
+    root_facts: Facts,
+}
+
+/// One volume's directory.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Observed {
+    /// `<volumes>/<name>`; none when there is no such directory.
+    pub directory: Option<Facts>,
+    /// `_data`; none when there is none.
+    pub data: Option<Facts>,
+    /// Everything on disk that stands in the way of moving it.
+    pub unmovable: Vec<Unmovable>,
+}
+
+impl VolumesDir {
+    /// Opens the docker root that the engine named.
+    pub fn open(root: &str) -> Result<Self, VolumesDirError> {
+        let root_path = PathBuf::from(root);
+        let volumes_path = root_path.join("volumes");
+        let root = directory::open_path(&root_path).map_err(|source| not_here(&root_path, source))?;
+        let root_facts = directory::facts(root.as_fd()).map_err(|source| not_here(&root_path, source))?;
+        // The engine itself follows a `volumes` that is a link; what is below is not followed (I6).
+        let volumes =
+            directory::open_path(&volumes_path).map_err(|source| not_here(&volumes_path, source))?;
+        Ok(Self { root_path, root, volumes, root_facts })
+    }
+
+    /// The docker root's path, for messages.
+    pub fn root_path(&self) -> &Path {
+        &self.root_path
+    }
+
+    /// The docker root.
+    pub fn root(&self) -> BorrowedFd<'_> {
+        self.root.as_fd()
+    }
+
+    /// The volumes directory.
+    pub fn volumes(&self) -> BorrowedFd<'_> {
+        self.volumes.as_fd()
+    }
+
+    /// The path of a volume's directory, for messages.
+    pub fn path_of(&self, name: &VolumeName) -> PathBuf {
+        self.root_path.join("volumes").join(name.as_str())
+    }
+
+    /// The directories in it, which an engine before 29.4 would all take for volumes when it starts.
+    pub fn names(&self) -> Result<Vec<CString>, VolumesDirError> {
+        let path = self.root_path.join("volumes");
+        let listed = directory::list(self.volumes())
+            .map_err(|source| VolumesDirError::Unreadable { path: path.clone(), source })?;
+        let mut names = Vec::new();
+        for (name, kind) in listed {
+            let is_directory = match kind {
+                FileType::Directory => true,
+                FileType::Unknown => {
+                    directory::facts_of_child(self.volumes(), &name)
+                        .map_err(|source| VolumesDirError::Unreadable {
+                            path: path.join(directory::shown(&name)),
+                            source,
+                        })?
+                        .is_directory
+                }
+                FileType::RegularFile
+                | FileType::Symlink
+                | FileType::Fifo
+                | FileType::Socket
+                | FileType::CharacterDevice
+                | FileType::BlockDevice => false,
+            };
+            if is_directory {
+                names.push(name);
+            }
+        }
+        Ok(names)
+    }
+
+    /// Looks at one volume's directory.
+    pub fn observe(&self, name: &VolumeName) -> Observed {
+        let nothing = |why| Observed { directory: None, data: None, unmovable: vec![why] };
+        let Ok(c_name) = directory::c_name(name.as_str()) else {
+            return nothing(Unmovable::Unreadable);
+        };
+        let volume = match directory::open_child(self.volumes(), &c_name) {
+            Ok(volume) => volume,
+            Err(Errno::NOENT) => return nothing(Unmovable::NoDirectory),
+            Err(Errno::LOOP | Errno::NOTDIR) => return nothing(Unmovable::NotADirectory),
+            Err(_) => return nothing(Unmovable::Unreadable),
+        };
+        let (Ok(facts), Ok(names)) = (directory::facts(volume.as_fd()), directory::list(volume.as_fd()))
+        else {
+            return nothing(Unmovable::Unreadable);
+        };
+        let mut unmovable = self.reasons_against(&facts);
+        for (child, _) in &names {
+            if child.as_c_str() == OPTIONS {
+                unmovable.push(Unmovable::OptionsFile);
+            } else if child.as_c_str() != DATA {
+                unmovable.push(Unmovable::ForeignContent);
+            }
+        }
+        let data = match directory::facts_of_child(volume.as_fd(), DATA) {
+            Ok(data) => Some(data),
+            Err(Errno::NOENT) => {
+                unmovable.push(Unmovable::NoData);
+                None
+            }
+            Err(_) => {
+                unmovable.push(Unmovable::Unreadable);
+                None
+            }
+        };
+        if let Some(data) = &data {
+            unmovable.extend(self.reasons_against(data));
+        }
+        unmovable.sort();
+        unmovable.dedup();
+        Observed { directory: Some(facts), data, unmovable }
+    }
+
+    /// Whether a project quota applies to the data: renaming it away would take it out of its project, or fail with EXDEV.
+    pub fn has_project_quota(&self, name: &VolumeName) -> Option<String> {
+        let flags = || {
+            let volume = directory::open_child(self.volumes(), &directory::c_name(name.as_str())?)?;
+            rustix::fs::ioctl_getflags(directory::open_child(volume.as_fd(), DATA)?)
+        };
+        // A file system without such flags has no project quotas either.
+        let inherits = flags().is_ok_and(|flags| flags.bits() & PROJECT_INHERIT != 0);
+        inherits.then(|| Unmovable::ProjectQuota.sentence().to_owned())
+    }
+
+    /// What forbids renaming this directory below the docker root.
+    fn reasons_against(&self, facts: &Facts) -> Vec<Unmovable> {
+        let same_mount = match (facts.mount_id, self.root_facts.mount_id) {
+            (Some(here), Some(root)) => here == root,
+            // Before Linux 5.8 the kernel does not say; then the rename itself fails with EXDEV.
+            (None, _) | (_, None) => true,
+        };
+        let checks = [
+            (!facts.is_directory, Unmovable::NotADirectory),
+            (facts.is_mount_root, Unmovable::Mounted),
+            (facts.is_immutable, Unmovable::Immutable),
+            (
+                facts.is_directory
+                    && !facts.is_mount_root
+                    && (facts.identity.device != self.root_facts.identity.device || !same_mount),
+                Unmovable::OtherFileSystem,
+            ),
+        ];
+        checks.into_iter().filter(|(applies, _)| *applies).map(|(_, why)| why).collect()
+    }
+}
+
+fn not_here(path: &Path, source: Errno) -> VolumesDirError {
+    match source {
+        Errno::NOENT | Errno::NOTDIR => VolumesDirError::NotHere { path: path.to_owned(), source },
+        _ => VolumesDirError::Unreadable { path: path.to_owned(), source },
+    }
+}

@@ -1,0 +1,59 @@
+//! The binary: arguments, log, dispatch, exit code.
+
+use std::io::{IsTerminal as _, Write as _};
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::Parser as _;
+use tracing_subscriber::EnvFilter;
+use volgc::cli::{self, Cli, CliError, Environment, Exit, LogFormat};
+
+fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            // Help and version go to stdout and are no failure; clap knows which is which.
+            let exit = if error.use_stderr() { Exit::Usage } else { Exit::Done };
+            return match error.print() {
+                Ok(()) => ExitCode::from(exit.code()),
+                Err(_) => ExitCode::from(Exit::Failed.code()),
+            };
+        }
+    };
+    start_log(cli.log_format);
+    let exit = start(cli).unwrap_or_else(|error| {
+        complain(&error);
+        error.exit()
+    });
+    ExitCode::from(exit.code())
+}
+
+fn start(cli: Cli) -> Result<Exit, CliError> {
+    volgc::host::walk::raise_descriptor_limit();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let result = runtime.block_on(cli::run(cli, &Environment::read()));
+    // A look at a dead network file system never comes back; the program ends all the same.
+    runtime.shutdown_timeout(Duration::from_millis(200));
+    result
+}
+
+/// Logs go to stderr, so that stdout holds data only. bollard's debug level writes whole answers, so it stays at info.
+fn start_log(format: LogFormat) {
+    let filter = EnvFilter::try_from_env("VOLGC_LOG")
+        .unwrap_or_else(|_| EnvFilter::new("info,bollard=warn,hyper=warn"));
+    let builder =
+        tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false);
+    match format {
+        LogFormat::Json => builder.json().init(),
+        LogFormat::Journald => builder.without_time().with_ansi(false).init(),
+        LogFormat::Auto if std::env::var_os("JOURNAL_STREAM").is_some() => {
+            builder.without_time().with_ansi(false).init();
+        }
+        LogFormat::Auto | LogFormat::Text => builder.with_ansi(std::io::stderr().is_terminal()).init(),
+    }
+}
+
+fn complain(error: &CliError) {
+    // Nothing is left to do when stderr is gone.
+    drop(writeln!(std::io::stderr(), "volgc: {error}"));
+}

@@ -1,0 +1,305 @@
+//! The report as data: a contract with scripts. Times are RFC 3339 in UTC, sizes integers in bytes, order stable.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use super::text::rfc3339;
+use crate::gc::entry::{Entry, EntryId, Manifest};
+use crate::gc::policy::Mode;
+use crate::gc::reference::{LastHolder, Reference};
+use crate::gc::verdict::{Action, Verdict};
+use crate::gc::volume::{Volume, VolumeName};
+use crate::host::usage::Usage;
+use crate::sweep::look::Look;
+
+/// The version of this form. A field may be added without a new version; none is removed or changed.
+pub const SCHEMA_VERSION: u32 = 1;
+
+/// `volgc report --format json`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Report {
+    /// See [`SCHEMA_VERSION`].
+    pub schema_version: u32,
+    /// When the evidence was complete.
+    pub taken_at: String,
+    /// The configured mode.
+    pub mode: Mode,
+    /// Which engine.
+    pub engine: EngineLine,
+    /// Every volume, by name.
+    pub volumes: Vec<VolumeLine>,
+    /// Every quarantine entry, oldest first.
+    pub quarantine: Vec<EntryLine>,
+    /// Sums.
+    pub totals: Totals,
+    /// Remarks that decide nothing.
+    pub notes: Vec<String>,
+    /// Why a sweep would refuse to act.
+    pub refusals: Vec<RefusalLine>,
+}
+
+/// The engine.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EngineLine {
+    /// Its ID.
+    pub id: String,
+    /// Its version.
+    pub version: String,
+    /// The API version spoken with it.
+    pub api_version: String,
+    /// The docker root.
+    pub root: String,
+}
+
+/// One volume.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct VolumeLine {
+    /// Its name.
+    pub name: VolumeName,
+    /// `anonymous` or `named`.
+    pub class: String,
+    /// The volume driver.
+    pub driver: String,
+    /// Its labels.
+    pub labels: BTreeMap<String, String>,
+    /// Which volume of that name; `sweep --plan` compares it.
+    pub identity: String,
+    /// What is to happen.
+    pub action: Action,
+    /// Why: a stable word.
+    pub reason: String,
+    /// Why: a sentence.
+    pub detail: String,
+    /// Who holds it.
+    pub holders: Vec<HolderLine>,
+    /// Since when nothing holds it, as far as it was watched.
+    pub unreferenced_since: Option<String>,
+    /// When the next step is due.
+    pub due_at: Option<String>,
+    /// The rule that matched.
+    pub rule: Option<String>,
+    /// Allocated bytes, if they were measured, completely.
+    pub size_bytes: Option<u64>,
+    /// The newest modification time in it.
+    pub last_write_at: Option<String>,
+    /// Who held it last.
+    pub last_holder: Option<LastHolder>,
+}
+
+/// One holder, and who saw it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HolderLine {
+    /// Which witness.
+    pub witness: String,
+    /// `container`, `service`, ...
+    pub kind: String,
+    /// Its ID.
+    pub id: String,
+    /// Its name.
+    pub name: String,
+    /// More, in one line.
+    pub detail: String,
+}
+
+/// One quarantine entry.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EntryLine {
+    /// The entry, as `restore` and `delete` take it.
+    pub entry: String,
+    /// The volume it was; none when its manifest is damaged.
+    pub name: Option<VolumeName>,
+    /// `quarantined`, `moving`, `in_doubt`, `restoring`, `deleting` or `damaged`.
+    pub state: String,
+    /// When it was set aside.
+    pub quarantined_at: Option<String>,
+    /// When it is deleted, as far as watched time can tell; none when only an operator deletes it.
+    pub delete_at: Option<String>,
+    /// Allocated bytes, if known.
+    pub size_bytes: Option<u64>,
+    /// Whether a volume of its name exists again.
+    pub name_in_use: bool,
+    /// What is to happen.
+    pub action: Action,
+    /// Why: a stable word.
+    pub reason: String,
+    /// Why: a sentence.
+    pub detail: String,
+    /// Who held the volume last.
+    pub last_holder: Option<LastHolder>,
+}
+
+/// Sums.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Totals {
+    /// Volumes.
+    pub volumes: usize,
+    /// Volumes that something holds.
+    pub held: usize,
+    /// Volumes that nothing holds.
+    pub unreferenced: usize,
+    /// Volumes that are due for quarantine.
+    pub due_quarantine: usize,
+    /// Entries that are due for deletion.
+    pub due_delete: usize,
+    /// Entries in quarantine.
+    pub quarantined: usize,
+    /// Measured bytes in volumes that nothing holds.
+    pub unreferenced_bytes: u64,
+    /// Measured bytes in quarantine.
+    pub quarantined_bytes: u64,
+    /// Whether both sums are whole: nothing was left unmeasured.
+    pub sizes_complete: bool,
+}
+
+/// A brake that holds.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RefusalLine {
+    /// A stable word.
+    pub reason: String,
+    /// What was seen, what was expected, what to do.
+    pub detail: String,
+}
+
+/// What was measured.
+#[derive(Debug, Clone, Default)]
+pub struct Sizes {
+    /// By volume.
+    pub volumes: BTreeMap<VolumeName, Usage>,
+    /// By entry.
+    pub entries: BTreeMap<EntryId, Usage>,
+}
+
+impl Report {
+    /// Puts a look into the form of a report.
+    pub fn new(look: &Look, mode: Mode, sizes: &Sizes) -> Self {
+        let inventory = &look.observation.inventory;
+        let engine = inventory.engine();
+        let volumes: Vec<VolumeLine> = inventory
+            .volumes()
+            .filter_map(|volume| Some(volume_line(look, volume, look.plan.volumes.get(&volume.name)?, sizes)))
+            .collect();
+        let quarantine = entry_lines(look, sizes);
+        let mut notes = inventory.notes().to_vec();
+        for name in crate::witness::observe::unlisted(&look.observation) {
+            notes.push(format!(
+                "the directory volumes/{name} is not listed by the engine: it was made behind its back, and is left alone"
+            ));
+        }
+        for (name, references) in inventory.missing_volumes() {
+            if let Some(reference) = references.first() {
+                notes.push(format!(
+                    "volume {name} does not exist, but {} {} names it",
+                    reference.holder.kind.word(),
+                    reference.holder.name
+                ));
+            }
+        }
+        Self {
+            schema_version: SCHEMA_VERSION,
+            taken_at: rfc3339(inventory.taken_at()),
+            mode,
+            engine: EngineLine {
+                id: engine.id.clone(),
+                version: engine.version.clone(),
+                api_version: engine.api_version.clone(),
+                root: engine.root.clone(),
+            },
+            totals: totals(&volumes, &quarantine),
+            volumes,
+            quarantine,
+            notes,
+            refusals: look
+                .refusals
+                .iter()
+                .map(|refusal| RefusalLine { reason: refusal.word.to_owned(), detail: refusal.text.clone() })
+                .collect(),
+        }
+    }
+}
+
+/// The lines of the quarantine, for `report` and `list`.
+pub fn entry_lines(look: &Look, sizes: &Sizes) -> Vec<EntryLine> {
+    look.quarantine.entries.iter().filter_map(|entry| entry_line(look, entry, sizes)).collect()
+}
+
+fn volume_line(look: &Look, volume: &Volume, verdict: &Verdict, sizes: &Sizes) -> VolumeLine {
+    let record = look.ledger.volumes.get(&volume.name);
+    let usage = sizes.volumes.get(&volume.name);
+    let holders = look.observation.inventory.references(&volume.name).iter().map(holder_line).collect();
+    VolumeLine {
+        name: volume.name.clone(),
+        class: volume.class.word().to_owned(),
+        driver: volume.driver.clone(),
+        labels: volume.labels.clone(),
+        identity: volume.identity.to_string(),
+        action: verdict.action,
+        reason: verdict.reason.word().to_owned(),
+        detail: verdict.detail.clone(),
+        holders,
+        unreferenced_since: record
+            .and_then(|record| record.unreferenced.as_ref())
+            .map(|clock| rfc3339(clock.since)),
+        due_at: verdict.due_at.map(rfc3339),
+        rule: verdict.rule.clone(),
+        size_bytes: usage.filter(|usage| usage.complete).map(|usage| usage.allocated_bytes),
+        last_write_at: usage
+            .and_then(|usage| usage.newest_write_at)
+            .and_then(|(seconds, _)| chrono::DateTime::from_timestamp(seconds, 0).map(rfc3339)),
+        last_holder: record.and_then(|record| record.last_holder.clone()),
+    }
+}
+
+fn holder_line(reference: &Reference) -> HolderLine {
+    HolderLine {
+        witness: reference.witness.word().to_owned(),
+        kind: reference.holder.kind.word().to_owned(),
+        id: reference.holder.id.clone(),
+        name: reference.holder.name.clone(),
+        detail: reference.holder.detail.clone(),
+    }
+}
+
+fn entry_line(look: &Look, entry: &Entry, sizes: &Sizes) -> Option<EntryLine> {
+    let (directory, state, manifest): (String, &str, Option<&Manifest>) = match entry {
+        Entry::Known(manifest) => (manifest.entry.to_string(), manifest.state.word(), Some(manifest)),
+        Entry::Deleting(id) => (id.to_string(), "deleting", None),
+        Entry::Damaged { directory, .. } => (directory.clone(), "damaged", None),
+    };
+    let verdict = look.plan.entries.get(&directory)?;
+    let measured = manifest
+        .and_then(|manifest| sizes.entries.get(&manifest.entry))
+        .filter(|usage| usage.complete)
+        .map(|usage| usage.allocated_bytes);
+    Some(EntryLine {
+        entry: directory,
+        name: manifest.map(|manifest| manifest.name.clone()),
+        state: state.to_owned(),
+        quarantined_at: manifest.map(|manifest| rfc3339(manifest.quarantined_at)),
+        delete_at: verdict.due_at.map(rfc3339),
+        size_bytes: measured.or_else(|| manifest.and_then(|manifest| manifest.size_bytes)),
+        name_in_use: manifest
+            .is_some_and(|manifest| look.observation.inventory.volume(&manifest.name).is_some()),
+        action: verdict.action,
+        reason: verdict.reason.word().to_owned(),
+        detail: verdict.detail.clone(),
+        last_holder: manifest.and_then(|manifest| manifest.last_holder.clone()),
+    })
+}
+
+fn totals(volumes: &[VolumeLine], quarantine: &[EntryLine]) -> Totals {
+    let unreferenced = || volumes.iter().filter(|volume| volume.holders.is_empty());
+    let unmeasured = unreferenced().any(|volume| volume.size_bytes.is_none())
+        || quarantine.iter().any(|entry| entry.size_bytes.is_none());
+    Totals {
+        volumes: volumes.len(),
+        held: volumes.len() - unreferenced().count(),
+        unreferenced: unreferenced().count(),
+        due_quarantine: volumes.iter().filter(|volume| volume.action == Action::Quarantine).count(),
+        due_delete: quarantine.iter().filter(|entry| entry.action == Action::Delete).count(),
+        quarantined: quarantine.len(),
+        unreferenced_bytes: unreferenced().filter_map(|volume| volume.size_bytes).sum(),
+        quarantined_bytes: quarantine.iter().filter_map(|entry| entry.size_bytes).sum(),
+        sizes_complete: !unmeasured,
+    }
+}

@@ -1,0 +1,6 @@
+//! What was found and what follows from it, for people and for programs.
+
+pub mod document;
+pub mod explain;
+pub mod table;
+pub mod text;

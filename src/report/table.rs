@@ -1,0 +1,168 @@
+//! The report as tables and one plain sentence.
+
+use comfy_table::{CellAlignment, ContentArrangement, Table, presets};
+
+use super::document::{EntryLine, Report, Totals, VolumeLine};
+use super::text::{bytes, counted, safe};
+use crate::gc::policy::Mode;
+use crate::gc::verdict::Action;
+
+/// A table without borders, as the Docker CLI prints them.
+pub fn plain(header: &[&str]) -> Table {
+    let mut table = Table::new();
+    table
+        .load_style(presets::NOTHING)
+        .set_content_arrangement(ContentArrangement::Disabled)
+        .set_header(header);
+    if let Some(column) = table.column_mut(0) {
+        column.set_padding((0, 1));
+    }
+    table
+}
+
+/// The whole report.
+pub fn report(report: &Report) -> String {
+    let mut text = format!(
+        "Engine {} ({}), docker root {}, mode {}\n",
+        safe(&report.engine.version),
+        safe(&report.engine.id),
+        safe(&report.engine.root),
+        report.mode.word()
+    );
+    if !report.volumes.is_empty() {
+        text.push('\n');
+        text.push_str(&volumes(&report.volumes));
+    }
+    if !report.quarantine.is_empty() {
+        text.push_str("\nIn quarantine:\n");
+        text.push_str(&entries(&report.quarantine));
+    }
+    for note in &report.notes {
+        text.push_str(&format!("\nNote: {}", safe(note)));
+    }
+    if !report.notes.is_empty() {
+        text.push('\n');
+    }
+    for refusal in &report.refusals {
+        text.push_str(&format!(
+            "\nA sweep would refuse to act ({}): {}\n",
+            refusal.reason,
+            safe(&refusal.detail)
+        ));
+    }
+    text.push('\n');
+    text.push_str(&summary(&report.totals, report.mode));
+    text
+}
+
+/// The volumes, what is to happen first.
+fn volumes(lines: &[VolumeLine]) -> String {
+    let mut sorted: Vec<&VolumeLine> = lines.iter().collect();
+    sorted.sort_by_key(|line| (rank(line), &line.name));
+    let mut table = plain(&["VOLUME", "CLASS", "SIZE", "UNREFERENCED SINCE", "ACTION", "DUE", "WHY"]);
+    if let Some(column) = table.column_mut(2) {
+        column.set_cell_alignment(CellAlignment::Right);
+    }
+    for line in sorted {
+        table.add_row([
+            safe(line.name.as_str()),
+            line.class.clone(),
+            size(line.size_bytes),
+            shown_time(line.unreferenced_since.as_deref()),
+            line.action.word().to_owned(),
+            shown_time(line.due_at.as_deref()),
+            safe(&line.detail),
+        ]);
+    }
+    lines_of(&table)
+}
+
+fn rank(line: &VolumeLine) -> u8 {
+    match line.action {
+        Action::Delete => 0,
+        Action::Quarantine => 1,
+        Action::Release => 2,
+        Action::Watch => 3,
+        Action::Keep if line.holders.is_empty() => 4,
+        Action::Keep => 5,
+    }
+}
+
+/// The quarantine.
+pub fn entries(lines: &[EntryLine]) -> String {
+    let mut table = plain(&["ENTRY", "VOLUME", "SIZE", "STATE", "QUARANTINED", "DELETED AT", "WHY"]);
+    if let Some(column) = table.column_mut(2) {
+        column.set_cell_alignment(CellAlignment::Right);
+    }
+    for line in lines {
+        table.add_row([
+            safe(&line.entry),
+            line.name.as_ref().map_or_else(|| "?".to_owned(), |name| safe(name.as_str())),
+            size(line.size_bytes),
+            line.state.clone(),
+            shown_time(line.quarantined_at.as_deref()),
+            shown_time(line.delete_at.as_deref()),
+            safe(&line.detail),
+        ]);
+    }
+    lines_of(&table)
+}
+
+/// One plain sentence at the end.
+fn summary(totals: &Totals, mode: Mode) -> String {
+    let size = |bytes_known: u64| {
+        let at_least = if totals.sizes_complete { "" } else { "at least " };
+        if bytes_known == 0 && !totals.sizes_complete {
+            String::new()
+        } else {
+            format!(" ({at_least}{})", bytes(bytes_known))
+        }
+    };
+    let mut text = format!(
+        "{}: {} held, {} unreferenced{}; {} in quarantine{}.\n",
+        counted(totals.volumes, "volume", "volumes"),
+        totals.held,
+        totals.unreferenced,
+        size(totals.unreferenced_bytes),
+        totals.quarantined,
+        size(totals.quarantined_bytes)
+    );
+    let due = totals.due_quarantine + totals.due_delete;
+    let verb = match mode {
+        Mode::Observe => "would be due, but mode = \"observe\" changes nothing",
+        Mode::Quarantine if totals.due_delete > 0 => "due (mode = \"quarantine\" deletes nothing)",
+        Mode::Quarantine | Mode::Enforce => "due at the next sweep",
+    };
+    if due > 0 {
+        text.push_str(&format!(
+            "{} to quarantine and {} to delete {verb}.\n",
+            counted(totals.due_quarantine, "volume", "volumes"),
+            counted(totals.due_delete, "entry", "entries")
+        ));
+    } else {
+        text.push_str("Nothing is due.\n");
+    }
+    text
+}
+
+fn size(bytes_known: Option<u64>) -> String {
+    bytes_known.map_or_else(|| "-".to_owned(), bytes)
+}
+
+/// A time of the document to the minute.
+pub fn shown_time(rfc3339: Option<&str>) -> String {
+    let Some(text) = rfc3339 else { return "-".to_owned() };
+    match text.get(..16) {
+        Some(minute) => format!("{}Z", minute.replace('T', " ")),
+        None => text.to_owned(),
+    }
+}
+
+/// The rows without the blanks that pad the last column.
+pub fn lines_of(table: &Table) -> String {
+    table.lines().fold(String::new(), |mut text, line| {
+        text.push_str(line.trim_end());
+        text.push('\n');
+        text
+    })
+}

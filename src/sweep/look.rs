@@ -1,0 +1,110 @@
+//! A look: everything a sweep decides on, and the decision, without a handle that could change anything (I10).
+
+use crate::config::Settings;
+use crate::gc::brakes::{self, EngineFacts, Refusal};
+use crate::gc::entry::Entry;
+use crate::gc::ledger::{ClockReading, LedgerState, SeenEntry};
+use crate::gc::plan::{Order, Plan, Quarantine, Situation, plan};
+use crate::host::engine::Engine;
+use crate::host::quarantine::{QuarantineDir, QuarantineError};
+use crate::witness::EvidenceError;
+use crate::witness::observe::{Context, Observation, observe};
+
+/// What was seen, and what follows from it.
+#[derive(Debug)]
+pub struct Look {
+    /// Volumes and references.
+    pub observation: Observation,
+    /// What is in quarantine.
+    pub quarantine: Quarantine,
+    /// The ledger as this look changes it; written down by a sweep only.
+    pub ledger: LedgerState,
+    /// Every brake that holds: then nothing of the plan is carried out.
+    pub refusals: Vec<Refusal>,
+    /// The plan.
+    pub plan: Plan,
+    /// When.
+    pub at: ClockReading,
+}
+
+impl Look {
+    /// The situation that the plan was made from, for the guard.
+    pub fn situation<'a>(&'a self, settings: &'a Settings) -> Situation<'a> {
+        Situation {
+            inventory: &self.observation.inventory,
+            quarantine: &self.quarantine,
+            ledger: &self.ledger,
+            policy: &settings.policy,
+            now: self.at.wall,
+        }
+    }
+}
+
+/// Why there is no look.
+#[derive(Debug, thiserror::Error)]
+pub enum LookError {
+    /// The evidence is not complete.
+    #[error(transparent)]
+    Evidence(#[from] EvidenceError),
+    /// The quarantine cannot be read.
+    #[error(transparent)]
+    Quarantine(#[from] QuarantineError),
+}
+
+/// Looks once.
+pub async fn look(
+    engine: &Engine,
+    before: &LedgerState,
+    settings: &Settings,
+    order: &Order,
+    at: ClockReading,
+) -> Result<Look, LookError> {
+    let context =
+        Context { holds: &before.holds, acknowledged: &settings.acknowledged_containers, now: at.wall };
+    let observation = observe(engine, context).await?;
+    let quarantine = read_quarantine(&observation)?;
+    let facts = engine_facts(engine, &observation);
+    let refusals = brakes::refusals(&facts, before, &settings.policy.limits);
+    let seen: Vec<SeenEntry<'_>> = quarantine
+        .entries
+        .iter()
+        .filter_map(|entry| match entry {
+            Entry::Known(manifest) => Some(SeenEntry {
+                manifest,
+                name_in_use: observation.inventory.volume(&manifest.name).is_some(),
+            }),
+            Entry::Deleting(_) | Entry::Damaged { .. } => None,
+        })
+        .collect();
+    let ledger =
+        before.observe(&observation.inventory, &seen, observation.containers, &at, &settings.policy.limits);
+    let situation = Situation {
+        inventory: &observation.inventory,
+        quarantine: &quarantine,
+        ledger: &ledger,
+        policy: &settings.policy,
+        now: at.wall,
+    };
+    let plan = plan(situation, order);
+    Ok(Look { observation, quarantine, ledger, refusals, plan, at })
+}
+
+fn read_quarantine(observation: &Observation) -> Result<Quarantine, QuarantineError> {
+    let Some(root) = observation.directory.as_deref() else { return Ok(Quarantine::default()) };
+    let Some(directory) = QuarantineDir::open_existing(root.root(), root.root_path())? else {
+        return Ok(Quarantine::default());
+    };
+    Ok(Quarantine { entries: directory.entries()?, held: std::collections::BTreeMap::new() })
+}
+
+fn engine_facts(engine: &Engine, observation: &Observation) -> EngineFacts {
+    EngineFacts {
+        id: observation.info.id.clone(),
+        root: observation.info.docker_root_dir.clone(),
+        version: observation.info.server_version.clone(),
+        live_restore: observation.info.live_restore_enabled,
+        containers: observation.containers,
+        is_podman: engine.is_podman(),
+        root_problem: observation.root_problem.clone(),
+    }
+}

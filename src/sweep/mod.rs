@@ -1,0 +1,389 @@
+//! One pass: observe, plan, approve, execute, record. And the operator's commands, which are passes with an order of their own.
+
+pub mod delete;
+pub mod look;
+pub mod mover;
+pub mod quarantine;
+pub mod recover;
+pub mod restore;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio_util::sync::CancellationToken;
+
+use crate::config::Settings;
+use crate::gc::entry::{EntryId, Manifest};
+use crate::gc::guard::{self, Violation};
+use crate::gc::history::{Happening, HistoryLine};
+use crate::gc::plan::Order;
+use crate::gc::verdict::Step;
+use crate::gc::volume::VolumeName;
+use crate::host::clock;
+use crate::host::engine::ChangingEngine;
+use crate::host::fault::{self, Point};
+use crate::host::ledger::{Ledger, LedgerError};
+use crate::host::quarantine::{Lock, LockError, QuarantineDir, QuarantineError};
+use crate::host::volumes_dir::VolumesDir;
+use delete::BegunDeletion;
+use look::{Look, LookError, look};
+use mover::{Mover, StepError};
+use quarantine::Quarantined;
+use recover::Recovered;
+
+/// How long a sweep or command waits for another one to end.
+const LOCK_PATIENCE: Duration = Duration::from_mins(10);
+
+/// Everything a pass works with.
+#[derive(Debug)]
+pub struct Sweeper<'a> {
+    /// The engine.
+    pub engine: &'a ChangingEngine,
+    /// The operator's settings.
+    pub settings: &'a Settings,
+    /// The ledger.
+    pub ledger: &'a mut Ledger,
+    /// Who sweeps, for others to read in the lock file: command and process ID.
+    pub whoami: &'a str,
+    /// Requested when the program shall end.
+    pub stop: &'a CancellationToken,
+}
+
+/// Why a pass did not take place. Nothing was changed.
+#[derive(Debug, thiserror::Error)]
+pub enum SweepError {
+    /// There was nothing to decide on.
+    #[error(transparent)]
+    Look(#[from] LookError),
+    /// The ledger cannot be used.
+    #[error(transparent)]
+    Ledger(#[from] LedgerError),
+    /// The quarantine cannot be used.
+    #[error(transparent)]
+    Quarantine(#[from] QuarantineError),
+    /// The lock was not had.
+    #[error(transparent)]
+    Lock(#[from] LockError),
+    /// The plan would break an invariant: a defect of this program.
+    #[error("{}; nothing was done. This is a defect of volgc: please report it", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))]
+    Violations(Vec<Violation>),
+    /// A clock could not be read.
+    #[error("{0}")]
+    Clock(#[from] std::io::Error),
+    /// What an order needs cannot be had.
+    #[error(transparent)]
+    Step(#[from] StepError),
+}
+
+/// What became of one step.
+#[derive(Debug)]
+pub enum Done {
+    /// The volume is in quarantine.
+    Quarantined(VolumeName, EntryId),
+    /// The volume was left or put back.
+    Left(VolumeName, String),
+    /// The engine has not answered.
+    InDoubt(VolumeName, EntryId, String),
+    /// The entry is gone for good: how many bytes that freed.
+    Deleted(EntryId, u64),
+    /// The deletion was stopped, and is taken up by a later sweep.
+    DeletionStopped(EntryId),
+    /// The step failed.
+    Failed(String, StepError),
+}
+
+/// What a pass did.
+#[derive(Debug)]
+pub struct Swept {
+    /// What it was decided on.
+    pub look: Look,
+    /// What was unfinished before.
+    pub recovered: Vec<(Manifest, Result<Recovered, StepError>)>,
+    /// What became of each step.
+    pub done: Vec<Done>,
+    /// Whether steps were left because the program shall end.
+    pub stopped: bool,
+}
+
+impl Swept {
+    /// Whether anything that was to be done was not.
+    pub fn has_failures(&self) -> bool {
+        let steps = self.done.iter().any(|done| match done {
+            Done::Failed(..) | Done::InDoubt(..) => true,
+            Done::Quarantined(..) | Done::Left(..) | Done::Deleted(..) | Done::DeletionStopped(_) => false,
+        });
+        steps
+            || self.recovered.iter().any(|(_, result)| match result {
+                Err(_) | Ok(Recovered::Unresolved(_)) => true,
+                Ok(Recovered::Undone | Recovered::Committed | Recovered::Restored) => false,
+            })
+    }
+}
+
+/// The quarantine directory and the lock on it.
+struct Locked {
+    directory: QuarantineDir,
+    held: Lock,
+}
+
+impl Sweeper<'_> {
+    /// One pass with an order.
+    pub async fn sweep(&mut self, order: &Order) -> Result<Swept, SweepError> {
+        let remembered = self.ledger.read()?;
+        let first = look(self.engine.reading(), &remembered, self.settings, order, clock::read()?).await?;
+        if !first.refusals.is_empty() {
+            self.record_refusals(&first)?;
+            return Ok(Swept { look: first, recovered: Vec::new(), done: Vec::new(), stopped: false });
+        }
+        let Some(root) = first.observation.directory.clone() else {
+            // A missing root is a refusal, so there is one here.
+            return Ok(Swept { look: first, recovered: Vec::new(), done: Vec::new(), stopped: false });
+        };
+        let wants_to_move = !first.plan.steps().is_empty();
+        let Some(locked) = self.lock(&root, wants_to_move).await? else {
+            self.write_down(&first)?;
+            return Ok(Swept { look: first, recovered: Vec::new(), done: Vec::new(), stopped: false });
+        };
+        self.sweep_locked(order, &root, first, locked).await
+    }
+
+    /// Under the lock everything is looked at again: what another process did meanwhile is seen.
+    async fn sweep_locked(
+        &mut self,
+        order: &Order,
+        root: &Arc<VolumesDir>,
+        first: Look,
+        locked: Locked,
+    ) -> Result<Swept, SweepError> {
+        let recovered = self.mover(root, &first, &locked.directory)?.recover().await?;
+        let remembered = self.ledger.read()?;
+        let look = look(self.engine.reading(), &remembered, self.settings, order, clock::read()?).await?;
+        if !look.refusals.is_empty() {
+            self.record_refusals(&look)?;
+            return Ok(Swept { look, recovered, done: Vec::new(), stopped: false });
+        }
+        self.write_down(&look)?;
+        let steps = guard::approve(&look.plan, look.situation(self.settings), order)
+            .map_err(SweepError::Violations)?
+            .into_steps();
+        let mut done = Vec::new();
+        let mut begun = Vec::new();
+        let mut stopped = false;
+        for step in steps {
+            if self.stop.is_cancelled() {
+                stopped = true;
+                break;
+            }
+            self.carry_out(step, root, &look, &locked.directory, &mut done, &mut begun).await?;
+        }
+        // The walks need no lock: a restore of another entry must not wait for a terabyte to be deleted.
+        let Locked { directory, held } = locked;
+        drop(held);
+        for deletion in begun {
+            done.push(self.finish(deletion, &directory).await);
+        }
+        Ok(Swept { look, recovered, done, stopped })
+    }
+
+    async fn carry_out(
+        &mut self,
+        step: Step,
+        root: &Arc<VolumesDir>,
+        look: &Look,
+        directory: &QuarantineDir,
+        done: &mut Vec<Done>,
+        begun: &mut Vec<BegunDeletion>,
+    ) -> Result<(), SweepError> {
+        let by_hand = look.plan.by_hand;
+        let mut mover = self.mover(root, look, directory)?;
+        match step {
+            Step::Quarantine(name) => {
+                let Some(volume) = look.observation.inventory.volume(&name) else { return Ok(()) };
+                done.push(match mover.quarantine_volume(volume, by_hand).await {
+                    Ok(Quarantined::Done(entry)) => Done::Quarantined(name, entry),
+                    Ok(Quarantined::Left(why)) => Done::Left(name, why),
+                    Ok(Quarantined::InDoubt(entry, why)) => Done::InDoubt(name, entry, why),
+                    Err(error) => Done::Failed(format!("quarantine of volume {name}"), error),
+                });
+            }
+            Step::Delete(entry) => match mover.begin_deletion(&entry) {
+                Ok(deletion) => begun.push(deletion),
+                Err(error) => done.push(Done::Failed(format!("deletion of entry {entry}"), error)),
+            },
+        }
+        if let Some(Done::Failed(what, error)) = done.last() {
+            tracing::error!(%error, "{what} failed");
+        }
+        Ok(())
+    }
+
+    async fn finish(&mut self, deletion: BegunDeletion, directory: &QuarantineDir) -> Done {
+        let entry = deletion.entry.clone();
+        match delete::finish_deletion(deletion, directory, self.ledger, self.stop).await {
+            Ok(deleted) if deleted.stopped => Done::DeletionStopped(entry),
+            Ok(deleted) => Done::Deleted(entry, deleted.bytes),
+            Err(error) => {
+                tracing::error!(%error, entry = entry.as_str(), "deletion failed");
+                Done::Failed(format!("deletion of entry {entry}"), error)
+            }
+        }
+    }
+
+    /// Restores an entry under a name; with `replace`, the volume that has the name now is quarantined first.
+    pub async fn restore(
+        &mut self,
+        entry: &EntryId,
+        target: Option<VolumeName>,
+        replace: Replace,
+    ) -> Result<Restored, SweepError> {
+        let remembered = self.ledger.read()?;
+        let nothing = Order::Delete(std::collections::BTreeSet::new());
+        let look = look(self.engine.reading(), &remembered, self.settings, &nothing, clock::read()?).await?;
+        let (true, Some(root)) = (look.refusals.is_empty(), look.observation.directory.clone()) else {
+            return Ok(Restored::Refused(Box::new(look)));
+        };
+        let Some(locked) = self.lock(&root, false).await? else {
+            return Err(StepError::Refused(format!("there is no quarantine, so no entry {entry}")).into());
+        };
+        let mut mover = self.mover(&root, &look, &locked.directory)?;
+        mover.recover().await?;
+        let manifest = mover.quarantine.manifest(entry)?;
+        let name = target.unwrap_or_else(|| manifest.name.clone());
+        let replaced = match replace {
+            Replace::Refuse => None,
+            Replace::Quarantine => self.make_room(&root, &locked.directory, &name).await?,
+        };
+        self.mover(&root, &look, &locked.directory)?.restore(&manifest, &name).await?;
+        Ok(Restored::Done { manifest: Box::new(manifest), name, replaced })
+    }
+
+    /// Quarantines the volume that has a name now, by all the rules, so that another can be restored under it.
+    async fn make_room(
+        &mut self,
+        root: &Arc<VolumesDir>,
+        directory: &QuarantineDir,
+        name: &VolumeName,
+    ) -> Result<Option<EntryId>, SweepError> {
+        let order = Order::Quarantine(std::iter::once(name.clone()).collect());
+        let remembered = self.ledger.read()?;
+        let look = look(self.engine.reading(), &remembered, self.settings, &order, clock::read()?).await?;
+        let Some(volume) = look.observation.inventory.volume(name) else { return Ok(None) };
+        let steps = guard::approve(&look.plan, look.situation(self.settings), &order)
+            .map_err(SweepError::Violations)?
+            .into_steps();
+        if steps.is_empty() {
+            let why = look.plan.volumes.get(name).map_or("it is kept", |verdict| verdict.detail.as_str());
+            return Err(StepError::Refused(format!("volume {name} cannot be replaced: {why}")).into());
+        }
+        match self.mover(root, &look, directory)?.quarantine_volume(volume, true).await? {
+            Quarantined::Done(entry) => Ok(Some(entry)),
+            Quarantined::Left(why) | Quarantined::InDoubt(_, why) => {
+                Err(StepError::Refused(format!("volume {name} cannot be replaced: {why}")).into())
+            }
+        }
+    }
+
+    fn mover<'b>(
+        &'b mut self,
+        root: &Arc<VolumesDir>,
+        look: &Look,
+        directory: &'b QuarantineDir,
+    ) -> Result<Mover<'b>, SweepError> {
+        Ok(Mover {
+            engine: self.engine,
+            settings: self.settings,
+            volumes: Arc::clone(root),
+            quarantine: directory,
+            index: Arc::clone(&look.observation.index),
+            engine_id: look.observation.info.id.clone(),
+            remembered: self.ledger.read()?,
+            ledger: self.ledger,
+            stop: self.stop.clone(),
+        })
+    }
+
+    /// The lock, if there is a quarantine directory or something wants to be moved into one.
+    async fn lock(&self, root: &VolumesDir, make: bool) -> Result<Option<Locked>, SweepError> {
+        let directory = if make {
+            QuarantineDir::open_or_make(root.root(), root.root_path())?
+        } else {
+            match QuarantineDir::open_existing(root.root(), root.root_path())? {
+                Some(directory) => directory,
+                None => return Ok(None),
+            }
+        };
+        let lock = directory
+            .lock(self.whoami, LOCK_PATIENCE, |holder| {
+                tracing::info!("waiting for {holder}, which holds {}/lock", directory.path().display());
+            })
+            .await?;
+        Ok(Some(Locked { directory, held: lock }))
+    }
+
+    /// The ledger after a complete look, and in mode `observe` what would have been done.
+    fn write_down(&mut self, look: &Look) -> Result<(), SweepError> {
+        fault::at(Point::LedgerWrite)
+            .map_err(|source| StepError::Fault { action: "writing the ledger", source })?;
+        Ok(self.ledger.write(&look.ledger, &[])?)
+    }
+
+    fn record_refusals(&mut self, look: &Look) -> Result<(), SweepError> {
+        let lines: Vec<HistoryLine> = look
+            .refusals
+            .iter()
+            .map(|refusal| HistoryLine {
+                at: look.at.wall,
+                happening: Happening::Refused,
+                volume: None,
+                entry: None,
+                detail: format!("{}: {}", refusal.word, refusal.text),
+                last_holder: None,
+                size_bytes: None,
+            })
+            .collect();
+        Ok(self.ledger.record(&lines)?)
+    }
+}
+
+/// What a restore does with a volume that has the name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Replace {
+    /// It refuses.
+    Refuse,
+    /// It quarantines that volume first.
+    Quarantine,
+}
+
+/// What became of a restore.
+#[derive(Debug)]
+pub enum Restored {
+    /// The volume is back.
+    Done {
+        /// The entry that it was.
+        manifest: Box<Manifest>,
+        /// Its name now.
+        name: VolumeName,
+        /// The entry that the volume which had the name became.
+        replaced: Option<EntryId>,
+    },
+    /// A brake held.
+    Refused(Box<Look>),
+}
+
+/// How many steps of each kind a list of results holds, for one line of summary.
+pub fn count(done: &[Done]) -> BTreeMap<&'static str, usize> {
+    let mut counts = BTreeMap::new();
+    for one in done {
+        let word = match one {
+            Done::Quarantined(..) => "quarantined",
+            Done::Left(..) => "left",
+            Done::InDoubt(..) => "in doubt",
+            Done::Deleted(..) => "deleted",
+            Done::DeletionStopped(_) => "stopped",
+            Done::Failed(..) => "failed",
+        };
+        *counts.entry(word).or_insert(0) += 1;
+    }
+    counts
+}

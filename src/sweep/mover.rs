@@ -1,0 +1,135 @@
+//! What every step that moves data works with: the handles that can change something, and the question to the witnesses.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use chrono::{DateTime, Utc};
+use tokio_util::sync::CancellationToken;
+
+use crate::config::Settings;
+use crate::gc::entry::{EntryId, EntryState, Manifest};
+use crate::gc::history::{Happening, HistoryLine};
+use crate::gc::ledger::LedgerState;
+use crate::gc::reference::Reference;
+use crate::gc::volume::VolumeName;
+use crate::host::clock;
+use crate::host::engine::{ChangingEngine, EngineError};
+use crate::host::ledger::{Ledger, LedgerError};
+use crate::host::quarantine::{DeletionError, QuarantineDir, QuarantineError};
+use crate::host::volumes_dir::VolumesDir;
+use crate::witness::EvidenceError;
+use crate::witness::index::VolumeIndex;
+use crate::witness::observe::{Context, ask_again};
+
+/// The handles of one sweep or command, made while its lock is held.
+#[derive(Debug)]
+pub struct Mover<'a> {
+    /// The engine.
+    pub engine: &'a ChangingEngine,
+    /// The operator's settings.
+    pub settings: &'a Settings,
+    /// The volumes directory.
+    pub volumes: Arc<VolumesDir>,
+    /// The quarantine directory.
+    pub quarantine: &'a QuarantineDir,
+    /// The volumes of the observation that the plan was made from.
+    pub index: Arc<VolumeIndex>,
+    /// The engine's ID, for manifests.
+    pub engine_id: String,
+    /// The ledger.
+    pub ledger: &'a mut Ledger,
+    /// What it said when the sweep began.
+    pub remembered: LedgerState,
+    /// Requested when the program shall end: a step in hand is finished, no other is begun.
+    pub stop: CancellationToken,
+}
+
+/// Why a step was not done. Nothing is lost by any of them.
+#[derive(Debug, thiserror::Error)]
+pub enum StepError {
+    /// In the quarantine or the volume's directory.
+    #[error(transparent)]
+    Quarantine(#[from] QuarantineError),
+    /// The evidence is not complete any more.
+    #[error(transparent)]
+    Evidence(#[from] EvidenceError),
+    /// The engine failed.
+    #[error(transparent)]
+    Engine(#[from] EngineError),
+    /// The ledger cannot be written.
+    #[error(transparent)]
+    Ledger(#[from] LedgerError),
+    /// A deletion was not finished.
+    #[error(transparent)]
+    Deletion(#[from] DeletionError),
+    /// A clock or `/proc` could not be read.
+    #[error("{0}")]
+    System(#[from] std::io::Error),
+    /// A fault that a test ordered at an engine call.
+    #[error("{action} was not done: {source}")]
+    Fault {
+        /// What was to be done.
+        action: &'static str,
+        /// The ordered error.
+        source: rustix::io::Errno,
+    },
+    /// The situation forbids it; the sentence says what to do.
+    #[error("{0}")]
+    Refused(String),
+}
+
+impl Mover<'_> {
+    /// Asks every witness again. The observation's index is used, so that the volume is also recognised by the identity of
+    /// directories that are already renamed away.
+    pub(super) async fn references(&self) -> Result<BTreeMap<VolumeName, Vec<Reference>>, StepError> {
+        let context = Context {
+            holds: &self.remembered.holds,
+            acknowledged: &self.settings.acknowledged_containers,
+            now: now()?,
+        };
+        Ok(ask_again(self.engine.reading(), &self.index, context).await?)
+    }
+
+    /// Changes the state in a manifest, durably.
+    pub(super) fn set_state(&self, manifest: &Manifest, state: EntryState) -> Result<Manifest, StepError> {
+        let changed = Manifest { state, ..manifest.clone() };
+        self.quarantine.write_manifest(&changed)?;
+        Ok(changed)
+    }
+
+    /// Writes one line of history about an entry.
+    pub(super) fn record(
+        &mut self,
+        happening: Happening,
+        manifest: &Manifest,
+        detail: impl Into<String>,
+    ) -> Result<(), StepError> {
+        let line = HistoryLine {
+            at: now()?,
+            happening,
+            volume: Some(manifest.name.clone()),
+            entry: Some(manifest.entry.clone()),
+            detail: detail.into(),
+            last_holder: manifest.last_holder.clone(),
+            size_bytes: manifest.size_bytes,
+        };
+        tracing::info!(
+            event = happening.word(),
+            volume = manifest.name.as_str(),
+            entry = manifest.entry.as_str(),
+            "{}",
+            line.detail
+        );
+        Ok(self.ledger.record(&[line])?)
+    }
+
+    /// The path of an entry, for messages.
+    pub(super) fn shown(&self, entry: &EntryId) -> String {
+        self.quarantine.path_of(entry).display().to_string()
+    }
+}
+
+/// The time.
+pub(super) fn now() -> Result<DateTime<Utc>, StepError> {
+    Ok(clock::read()?.wall)
+}

@@ -1,0 +1,265 @@
+//! Quarantine of one volume, in this order and no other:
+//!
+//! 1. look at its directory and ask the witnesses again,
+//! 2. write the manifest, `moving` (I4),
+//! 3. rename `_data` into the entry,
+//! 4. ask the witnesses again: what began to use the volume meanwhile is seen now,
+//! 5. write `in_doubt`: from here on the engine may have been asked (I5),
+//! 6. ask the engine once to forget the volume,
+//! 7. write `quarantined`, or undo the rename when the engine refused.
+//!
+//! A crash after any of them leaves a manifest from which `recover` goes on.
+
+use std::os::fd::AsFd as _;
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+
+use super::mover::{Mover, StepError, now};
+use crate::gc::entry::{EntryId, EntryState, MANIFEST_VERSION, Manifest};
+use crate::gc::history::Happening;
+use crate::gc::ledger::Clock;
+use crate::gc::policy::{Decision, Disposition};
+use crate::gc::reference::Reference;
+use crate::gc::volume::{Volume, VolumeIdentity};
+use crate::host::engine::{DeleteAnswer, wire};
+use crate::host::fault::{self, Point};
+use crate::host::quarantine::QuarantineError;
+use crate::host::usage::{self, UsageOptions};
+use crate::host::volumes_dir::Observed;
+use crate::host::{clock, directory, engine_process};
+
+/// How long a volume is measured after it was quarantined. The size is for people; a volume too large for this has none.
+const MEASURE_PATIENCE: Duration = Duration::from_secs(20);
+
+/// What became of the order to quarantine a volume.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Quarantined {
+    /// It is in quarantine.
+    Done(EntryId),
+    /// It was left or put back, with the reason.
+    Left(String),
+    /// Its data is in quarantine, and the engine has not answered.
+    InDoubt(EntryId, String),
+}
+
+impl Mover<'_> {
+    /// Quarantines one volume.
+    pub async fn quarantine_volume(
+        &mut self,
+        volume: &Volume,
+        by_hand: bool,
+    ) -> Result<Quarantined, StepError> {
+        let observed = match self.look_again(volume).await? {
+            Ok(observed) => observed,
+            Err(why) => return Ok(Quarantined::Left(why)),
+        };
+        let manifest = self.make_manifest(volume, &observed, by_hand)?;
+        self.quarantine.make_entry(&manifest)?;
+        if let Err(error) = self.quarantine.take_data(&self.volumes, &manifest) {
+            // Whether or not the rename was done, recovery finds out from the manifest.
+            self.undo(&manifest)?;
+            return Err(error.into());
+        }
+        if let Some(why) = self.reason_to_undo(&manifest).await {
+            self.undo(&manifest)?;
+            self.record(Happening::RolledBack, &manifest, why.clone())?;
+            return Ok(Quarantined::Left(why));
+        }
+        self.forget(manifest).await
+    }
+
+    /// The last look before anything is written: the same volume, movable, known to the engine, held by nobody.
+    async fn look_again(&self, volume: &Volume) -> Result<Result<Observed, String>, StepError> {
+        let observed = self.volumes.observe(&volume.name);
+        if let Some(why) = observed.unmovable.first() {
+            return Ok(Err(why.sentence().to_owned()));
+        }
+        let same = observed
+            .directory
+            .as_ref()
+            .is_some_and(|facts| volume.identity.is_same(&VolumeIdentity::Directory(facts.identity)));
+        if !same {
+            return Ok(Err("it is another volume of that name by now".to_owned()));
+        }
+        if let Some(why) = self.volumes.has_project_quota(&volume.name) {
+            return Ok(Err(why));
+        }
+        match self.engine.reading().volume(&volume.name).await? {
+            None => return Ok(Err("the engine does not know it any more".to_owned())),
+            Some(told) if !is_plain(&told) => {
+                return Ok(Err("the engine shows another driver, scope or options by now".to_owned()));
+            }
+            Some(_) => {}
+        }
+        // I1: what began to use it since the plan was made.
+        let references = self.references().await?;
+        Ok(match references.get(&volume.name).and_then(|held| held.first()) {
+            Some(reference) => Err(held_by(reference)),
+            None => Ok(observed),
+        })
+    }
+
+    fn make_manifest(
+        &self,
+        volume: &Volume,
+        observed: &Observed,
+        by_hand: bool,
+    ) -> Result<Manifest, StepError> {
+        let now = now()?;
+        let (Some(volume_directory), Some(data)) = (&observed.directory, &observed.data) else {
+            return Err(StepError::Refused(format!("volume {} has no data directory", volume.name)));
+        };
+        let (rule, delete_after) = match self.settings.policy.decide(volume) {
+            Decision::By { rule, disposition: Disposition::Collect { delete_after, .. } } => {
+                (rule, Some(delete_after))
+            }
+            Decision::By { rule, disposition: Disposition::Keep } => (rule, None),
+            Decision::KeepLabel | Decision::MalformedLabel(_) => (None, None),
+        };
+        let record = self.remembered.volumes.get(&volume.name);
+        Ok(Manifest {
+            manifest_version: MANIFEST_VERSION,
+            entry: new_entry_id(now),
+            state: EntryState::Moving,
+            name: volume.name.clone(),
+            class: volume.class,
+            driver: volume.driver.clone(),
+            labels: volume.labels.clone(),
+            ownership: data.ownership,
+            volume_directory: volume_directory.identity,
+            data_directory: data.identity,
+            engine_id: self.engine_id.clone(),
+            docker_root: self.volumes.root_path().display().to_string(),
+            quarantined_at: now,
+            unreferenced_since: record
+                .and_then(|record| record.unreferenced.as_ref())
+                .map(|clock| clock.since),
+            rule,
+            by_hand,
+            delete_after_seconds: delete_after.map(|after| after.as_secs()),
+            last_holder: record.and_then(|record| record.last_holder.clone()),
+            size_bytes: None,
+        })
+    }
+
+    /// With the data in the entry: is there any reason not to go on? Evidence that is incomplete is one (I2).
+    async fn reason_to_undo(&self, manifest: &Manifest) -> Option<String> {
+        if let Err(error) = fault::at(Point::TakeAskAgain) {
+            return Some(format!("the evidence could not be asked for again: {error}"));
+        }
+        match self.references().await {
+            Err(error) => Some(format!("the evidence could not be asked for again: {error}")),
+            Ok(references) => references.get(&manifest.name).and_then(|held| held.first()).map(held_by),
+        }
+    }
+
+    /// Asks the engine to forget the volume whose data is in the entry.
+    pub(super) async fn forget(&mut self, manifest: Manifest) -> Result<Quarantined, StepError> {
+        // I5: written before the DELETE is sent, so that a crash from here on never leads to a rename back under a DELETE that
+        // is still on its way.
+        let in_doubt =
+            EntryState::InDoubt { in_doubt_since: now()?, engine_processes: engine_process::running()? };
+        let manifest = match self.set_state(&manifest, in_doubt) {
+            Ok(manifest) => manifest,
+            Err(error) => {
+                self.undo(&manifest)?;
+                return Err(error);
+            }
+        };
+        if let Err(source) = fault::at(Point::EngineDelete) {
+            // Nothing was sent.
+            self.undo(&manifest)?;
+            return Err(StepError::Fault { action: "asking the engine to forget the volume", source });
+        }
+        let answer = self.engine.delete_volume(&manifest.name).await;
+        fault::at(Point::EngineDeleted)
+            .map_err(|source| StepError::Fault { action: "writing down the engine's answer", source })?;
+        match answer {
+            DeleteAnswer::Forgotten => self.commit(&manifest).map(Quarantined::Done),
+            DeleteAnswer::Refused(message) => {
+                let why = format!("the engine refused to forget it: {message}");
+                self.undo(&manifest)?;
+                self.record(Happening::RolledBack, &manifest, why.clone())?;
+                Ok(Quarantined::Left(why))
+            }
+            DeleteAnswer::Unknown(why) => {
+                self.record(Happening::InDoubt, &manifest, format!("the engine did not answer: {why}"))?;
+                Ok(Quarantined::InDoubt(manifest.entry, why))
+            }
+        }
+    }
+
+    /// The engine has forgotten the volume: the entry is in quarantine and its clock starts.
+    pub(super) fn commit(&mut self, manifest: &Manifest) -> Result<EntryId, StepError> {
+        let mut manifest = self.set_state(manifest, EntryState::Quarantined)?;
+        let now = now()?;
+        self.ledger.forget_volume(&manifest.name)?;
+        self.ledger.start_entry(&manifest.entry, &Clock::start(now))?;
+        manifest.size_bytes = self.measure(&manifest.entry);
+        if manifest.size_bytes.is_some() {
+            self.quarantine.write_manifest(&manifest)?;
+        }
+        let why =
+            if manifest.by_hand { "ordered by hand" } else { "nothing held it for its whole grace period" };
+        self.record(Happening::Quarantined, &manifest, why)?;
+        Ok(manifest.entry)
+    }
+
+    /// The allocated size of an entry's data, if it can be told in time.
+    fn measure(&self, entry: &EntryId) -> Option<u64> {
+        let data = match self.quarantine.open_data(entry) {
+            Ok(data) => data,
+            Err(error) => {
+                tracing::warn!(%error, "cannot measure");
+                return None;
+            }
+        };
+        let deadline = clock::Deadline::after(MEASURE_PATIENCE);
+        let usage = usage::measure(data.as_fd(), &UsageOptions::default(), &|| deadline.has_passed());
+        usage.complete.then_some(usage.allocated_bytes)
+    }
+
+    /// Puts the data back and takes the entry away. When something has taken its place meanwhile, the data stays in quarantine
+    /// (I7) under a name that is in use.
+    pub(super) fn undo(&mut self, manifest: &Manifest) -> Result<(), StepError> {
+        if self.quarantine.data_facts(&manifest.entry)?.is_some() {
+            match self.quarantine.put_back(&self.volumes, manifest) {
+                Ok(()) => {}
+                Err(QuarantineError::Exists { .. } | QuarantineError::NotTheSame { .. }) => {
+                    self.set_state(manifest, EntryState::Quarantined)?;
+                    return Err(StepError::Refused(format!(
+                        "volume {} got other data while its own was moved; its own is kept in {}. \
+                         `volgc restore {} --replace` swaps it back",
+                        manifest.name,
+                        self.shown(&manifest.entry),
+                        manifest.entry
+                    )));
+                }
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok(self.quarantine.drop_entry(&manifest.entry)?)
+    }
+}
+
+/// Local, and without options: all else is never moved.
+pub(super) fn is_plain(told: &wire::Volume) -> bool {
+    told.driver == "local"
+        && told.scope == "local"
+        && told.options.as_ref().is_none_or(std::collections::BTreeMap::is_empty)
+        && told.cluster_volume.is_none()
+}
+
+pub(super) fn held_by(reference: &Reference) -> String {
+    format!(
+        "held by {} {} ({})",
+        reference.holder.kind.word().replace('_', " "),
+        reference.holder.name,
+        reference.holder.detail
+    )
+}
+
+fn new_entry_id(now: DateTime<Utc>) -> EntryId {
+    EntryId::generate(now, directory::random())
+}

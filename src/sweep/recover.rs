@@ -1,0 +1,197 @@
+//! Recovery: what a crash left unfinished is finished or undone, before anything else is looked at. The manifest says how far a
+//! move had come; where the data is says the rest.
+
+use chrono::TimeDelta;
+
+use super::mover::{Mover, StepError, now};
+use super::quarantine::{Quarantined, held_by, is_plain};
+use crate::gc::entry::{EngineProcess, Entry, EntryState, Manifest};
+use crate::gc::history::Happening;
+use crate::gc::volume::VolumeName;
+use crate::host::engine::wire;
+use crate::host::engine_process;
+use crate::host::quarantine::QuarantineError;
+
+/// How long after a DELETE was about to be sent, by a process that is gone, the engine has certainly noticed that nobody waits
+/// for the answer. A DELETE that has not begun by then is dropped (moby `VolumeStore.Remove` looks at the request's context
+/// behind the lock of the name), and one that has begun holds that lock, for which `GET /volumes/NAME` waits.
+const SETTLED: TimeDelta = TimeDelta::seconds(5);
+
+/// What became of one unfinished entry.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Recovered {
+    /// The move was undone: the volume is as it was.
+    Undone,
+    /// The move was finished: the entry is in quarantine.
+    Committed,
+    /// The restore was finished: the volume is back.
+    Restored,
+    /// Nothing could be proven; the data stays where it is.
+    Unresolved(String),
+}
+
+impl Mover<'_> {
+    /// Recovers every unfinished entry. A failure with one does not keep the others from being recovered.
+    pub async fn recover(&mut self) -> Result<Vec<(Manifest, Result<Recovered, StepError>)>, StepError> {
+        self.quarantine.drop_empty_entries()?;
+        let mut results = Vec::new();
+        for entry in self.quarantine.entries()? {
+            let Entry::Known(manifest) = entry else { continue };
+            let result = match &manifest.state {
+                EntryState::Quarantined => continue,
+                EntryState::Moving => self.recover_moving(&manifest).await,
+                EntryState::InDoubt { in_doubt_since, engine_processes } => {
+                    let age = now()? - *in_doubt_since;
+                    self.recover_in_doubt(&manifest, age, engine_processes).await
+                }
+                EntryState::Restoring { restoring_to } => {
+                    self.recover_restoring(&manifest, restoring_to).await
+                }
+            };
+            if let Err(error) = &result {
+                tracing::warn!(entry = manifest.entry.as_str(), volume = manifest.name.as_str(), %error, "recovery failed");
+            }
+            results.push((*manifest, result));
+        }
+        Ok(results)
+    }
+
+    /// The engine was never asked to forget the volume.
+    async fn recover_moving(&mut self, manifest: &Manifest) -> Result<Recovered, StepError> {
+        if self.quarantine.data_facts(&manifest.entry)?.is_none() {
+            // The rename was not done, or was undone: the volume has its data.
+            self.quarantine.drop_entry(&manifest.entry)?;
+            return Ok(Recovered::Undone);
+        }
+        match self.engine.reading().volume(&manifest.name).await? {
+            Some(told) => self.put_back_or_keep(manifest, &told),
+            None => self.engine_lost_it(manifest).await,
+        }
+    }
+
+    /// The engine lists the volume; its data goes back unless the name is another volume's by now.
+    fn put_back_or_keep(&mut self, manifest: &Manifest, told: &wire::Volume) -> Result<Recovered, StepError> {
+        if is_plain(told) {
+            match self.quarantine.put_back(&self.volumes, manifest) {
+                Ok(()) => {
+                    self.quarantine.drop_entry(&manifest.entry)?;
+                    self.record(Happening::RolledBack, manifest, "its move had been interrupted")?;
+                    return Ok(Recovered::Undone);
+                }
+                Err(QuarantineError::Exists { .. } | QuarantineError::NotTheSame { .. }) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        // The name runs on other data: this data is in quarantine, and the plan says so.
+        self.commit(manifest)?;
+        Ok(Recovered::Committed)
+    }
+
+    /// The engine does not know the volume although it was never asked to forget it: from 29.4 on it drops a volume without
+    /// `_data` when it starts. When something still wants the volume it is restored, else it is in quarantine.
+    async fn engine_lost_it(&mut self, manifest: &Manifest) -> Result<Recovered, StepError> {
+        let wanted = self.references().await?.contains_key(&manifest.name);
+        self.quarantine.remove_empty_volume_directory(&self.volumes, &manifest.name)?;
+        self.commit(manifest)?;
+        if wanted {
+            let manifest = self.quarantine.manifest(&manifest.entry)?;
+            self.restore(&manifest, &manifest.name.clone()).await?;
+            return Ok(Recovered::Restored);
+        }
+        Ok(Recovered::Committed)
+    }
+
+    /// I5: the engine may have been asked, and may still do it. Going forward is always safe, because the data is out of its
+    /// reach; going back needs proof that no DELETE can come any more.
+    async fn recover_in_doubt(
+        &mut self,
+        manifest: &Manifest,
+        age: TimeDelta,
+        processes: &[EngineProcess],
+    ) -> Result<Recovered, StepError> {
+        if self.quarantine.data_facts(&manifest.entry)?.is_none() {
+            // The engine had refused, and the data was put back.
+            self.quarantine.drop_entry(&manifest.entry)?;
+            return Ok(Recovered::Undone);
+        }
+        let wait = (SETTLED - age.max(TimeDelta::zero())).max(TimeDelta::zero());
+        tokio::time::sleep(wait.to_std().unwrap_or_default()).await;
+        let Some(told) = self.engine.reading().volume(&manifest.name).await? else {
+            self.quarantine.remove_empty_volume_directory(&self.volumes, &manifest.name)?;
+            self.commit(manifest)?;
+            return Ok(Recovered::Committed);
+        };
+        if !self.is_still_its_husk(manifest, &told) {
+            self.commit(manifest)?;
+            return Ok(Recovered::Committed);
+        }
+        let holder = self.references().await?.get(&manifest.name).and_then(|held| held.first()).map(held_by);
+        let Some(holder) = holder else {
+            return Ok(match self.forget(manifest.clone()).await? {
+                Quarantined::Done(_) => Recovered::Committed,
+                Quarantined::Left(_) => Recovered::Undone,
+                Quarantined::InDoubt(_, why) => Recovered::Unresolved(why),
+            });
+        };
+        if self.no_delete_can_come(processes)? {
+            return self.put_back_or_keep(manifest, &told);
+        }
+        Ok(Recovered::Unresolved(format!(
+            "{holder}, but it is not known whether the engine still carries out an earlier order to forget it; its data is \
+             kept in {}. Restart the engine, then run `volgc sweep`",
+            self.shown(&manifest.entry)
+        )))
+    }
+
+    /// Whether the engine still lists the very volume whose data is in the entry, without data.
+    fn is_still_its_husk(&self, manifest: &Manifest, told: &wire::Volume) -> bool {
+        let seen = self.volumes.observe(&manifest.name);
+        is_plain(told)
+            && seen.data.is_none()
+            && seen.directory.is_some_and(|facts| facts.identity.is_same(&manifest.volume_directory))
+    }
+
+    /// The engine that was asked is gone, or it is spoken to directly: then the GET that was just answered had waited for any
+    /// DELETE in hand, and none is left that nobody waits for.
+    fn no_delete_can_come(&self, processes: &[EngineProcess]) -> Result<bool, StepError> {
+        if engine_process::all_gone(processes)? {
+            return Ok(true);
+        }
+        match self.engine.reading().endpoint().local_socket() {
+            Some(socket) => Ok(engine_process::is_direct(socket)?),
+            None => Ok(false),
+        }
+    }
+
+    async fn recover_restoring(
+        &mut self,
+        manifest: &Manifest,
+        name: &VolumeName,
+    ) -> Result<Recovered, StepError> {
+        let there = self.volumes.observe(name);
+        if self.quarantine.data_facts(&manifest.entry)?.is_some() {
+            if there.directory.is_some() && there.data.is_none() {
+                // The directory was made, by us: an engine that was restarted since may already list it, without data.
+                self.quarantine.give_data(&self.volumes, &manifest.entry, name)?;
+                self.finish_restore(manifest, name).await?;
+                return Ok(Recovered::Restored);
+            }
+            // The data was not placed, and now cannot be: the entry is as before.
+            self.set_state(manifest, EntryState::Quarantined)?;
+            return Ok(Recovered::Committed);
+        }
+        let placed = there.data;
+        if placed.is_some_and(|facts| facts.identity.is_same(&manifest.data_directory)) {
+            self.finish_restore(manifest, name).await?;
+            return Ok(Recovered::Restored);
+        }
+        // It had been placed, and somebody removed the volume since: nothing is left to bring back.
+        self.quarantine.drop_entry(&manifest.entry)?;
+        self.record(
+            Happening::Failed,
+            manifest,
+            format!("volume {name} was removed while its restore was interrupted"),
+        )?;
+        Ok(Recovered::Undone)
+    }
+}

@@ -1,0 +1,105 @@
+//! Restore: the data is placed first, then the engine is asked to make the volume around it, so that a container that starts in
+//! between finds the data and not an empty directory. Never over anything that exists (I7).
+
+use super::mover::{Mover, StepError};
+use crate::gc::entry::{EntryState, Manifest};
+use crate::gc::history::Happening;
+use crate::gc::volume::VolumeName;
+use crate::host::engine::EngineError;
+use crate::host::fault::{self, Point};
+
+impl Mover<'_> {
+    /// Restores an entry as the volume `name`.
+    pub async fn restore(&mut self, manifest: &Manifest, name: &VolumeName) -> Result<(), StepError> {
+        self.check_restorable(manifest, name).await?;
+        let restoring = self.set_state(manifest, EntryState::Restoring { restoring_to: name.clone() })?;
+        if let Err(error) = self.quarantine.make_volume_directory(&self.volumes, name) {
+            self.set_state(manifest, EntryState::Quarantined)?;
+            return Err(error.into());
+        }
+        if let Err(error) = self.quarantine.give_data(&self.volumes, &manifest.entry, name) {
+            self.give_up(&restoring, name)?;
+            return Err(error.into());
+        }
+        self.finish_restore(&restoring, name).await
+    }
+
+    async fn check_restorable(&self, manifest: &Manifest, name: &VolumeName) -> Result<(), StepError> {
+        let refuse = |why: String| Err(StepError::Refused(why));
+        match &manifest.state {
+            EntryState::Quarantined => {}
+            EntryState::InDoubt { .. } => {
+                return refuse(format!(
+                    "entry {} is in doubt: the engine may still remove what is under its name. Run `volgc sweep` to resolve \
+                     it, then restore",
+                    manifest.entry
+                ));
+            }
+            EntryState::Moving | EntryState::Restoring { .. } => {
+                return refuse(format!(
+                    "entry {} is unfinished ({}); run `volgc sweep`, which finishes or undoes it",
+                    manifest.entry,
+                    manifest.state.word()
+                ));
+            }
+        }
+        if !name.is_accepted_by_api() {
+            return refuse(format!(
+                "the engine does not accept the name {:?}: use letters, digits, `_`, `.` and `-`, two or more",
+                name.as_str()
+            ));
+        }
+        if self.engine.reading().volume(name).await?.is_some() {
+            return refuse(format!(
+                "a volume named {name} exists. Restore under another name (`volgc restore {0} --as NEW`), or quarantine the \
+                 present one and swap (`volgc restore {0} --replace`)",
+                manifest.entry
+            ));
+        }
+        Ok(())
+    }
+
+    /// From placed data on: the engine makes the volume, owner and mode are set again, the result is checked, the entry ends.
+    pub(super) async fn finish_restore(
+        &mut self,
+        manifest: &Manifest,
+        name: &VolumeName,
+    ) -> Result<(), StepError> {
+        fault::at(Point::EngineCreate)
+            .map_err(|source| StepError::Fault { action: "asking the engine to make the volume", source })?;
+        match self.engine.create_volume(name, &manifest.driver, &manifest.labels).await {
+            Ok(()) => {}
+            Err(error @ EngineError::Status { .. }) => {
+                // The engine said no, and will not do it later.
+                self.give_up(manifest, name)?;
+                return Err(error.into());
+            }
+            // No answer: the manifest says `restoring`, and recovery asks again.
+            Err(error) => return Err(error.into()),
+        }
+        fault::at(Point::EngineCreated)
+            .map_err(|source| StepError::Fault { action: "setting owner and mode", source })?;
+        let facts = self.quarantine.set_ownership(&self.volumes, name, manifest)?;
+        let told = self.engine.reading().volume(name).await?;
+        let labels = told.and_then(|told| told.labels).unwrap_or_default();
+        self.quarantine.drop_entry(&manifest.entry)?;
+        self.ledger.forget_entry(&manifest.entry)?;
+        let detail = if labels == manifest.labels && facts.ownership == manifest.ownership {
+            format!("as volume {name}")
+        } else {
+            // The engine adopted the directory before it was asked, as when it was restarted in between.
+            format!("as volume {name}, but the engine had adopted it with other labels")
+        };
+        self.record(Happening::Restored, manifest, detail)
+    }
+
+    /// Takes the data of a restore that cannot be finished back into quarantine.
+    fn give_up(&mut self, manifest: &Manifest, name: &VolumeName) -> Result<(), StepError> {
+        if self.quarantine.data_facts(&manifest.entry)?.is_none() {
+            self.quarantine.retake_data(&self.volumes, &manifest.entry, name)?;
+        }
+        self.quarantine.remove_empty_volume_directory(&self.volumes, name)?;
+        self.set_state(manifest, EntryState::Quarantined)?;
+        Ok(())
+    }
+}

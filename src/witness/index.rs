@@ -1,0 +1,214 @@
+//! The volumes of one observation, found by name, by directory identity, and by path.
+
+use std::collections::{BTreeMap, HashMap};
+use std::os::fd::AsFd;
+use std::path::{Component, Path, PathBuf};
+use std::sync::Arc;
+
+use rustix::fs::OFlags;
+use rustix::io::Errno;
+
+use crate::gc::reference::Holder;
+use crate::gc::volume::{DirectoryIdentity, VolumeName};
+use crate::host::directory;
+use crate::host::volumes_dir::{Observed, VolumesDir};
+
+/// A directory by device and inode: what a path leads to, however it is written.
+type Place = (u64, u64);
+
+/// Where a path leads, seen from the volumes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Whereabouts {
+    /// At or below the directory of this volume, or of a name that would be its directory.
+    Inside(VolumeName),
+    /// The volumes directory itself or something above it, as backup agents bind.
+    Above,
+    /// Elsewhere.
+    Elsewhere,
+}
+
+/// The volumes of one observation.
+#[derive(Debug, Clone)]
+pub struct VolumeIndex {
+    root: PathBuf,
+    directory: Option<Arc<VolumesDir>>,
+    volumes_place: Option<Place>,
+    ancestors: Vec<Place>,
+    by_place: HashMap<Place, VolumeName>,
+    observed: BTreeMap<VolumeName, Observed>,
+    option_paths: Vec<(PathBuf, Holder)>,
+}
+
+impl VolumeIndex {
+    /// An index of the volumes as they were observed. Without a directory (a remote engine) paths are compared as text, which
+    /// serves a report only.
+    pub fn new(
+        root: &str,
+        directory: Option<Arc<VolumesDir>>,
+        observed: BTreeMap<VolumeName, Observed>,
+        option_paths: Vec<(PathBuf, Holder)>,
+    ) -> rustix::io::Result<Self> {
+        let mut by_place = HashMap::with_capacity(observed.len() * 2);
+        for (name, seen) in &observed {
+            for facts in seen.directory.iter().chain(&seen.data) {
+                by_place.insert(place_of(&facts.identity), name.clone());
+            }
+        }
+        let (volumes_place, ancestors) = match &directory {
+            Some(directory) => {
+                let volumes = place_of(&directory::facts(directory.volumes())?.identity);
+                (Some(volumes), ancestors_of(directory)?)
+            }
+            None => (None, Vec::new()),
+        };
+        Ok(Self {
+            root: PathBuf::from(root),
+            directory,
+            volumes_place,
+            ancestors,
+            by_place,
+            observed,
+            option_paths,
+        })
+    }
+
+    /// The docker root's path as the engine names it.
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// The volumes directory, when it is on this machine.
+    pub fn directory(&self) -> Option<&VolumesDir> {
+        self.directory.as_deref()
+    }
+
+    /// Every volume that is observed, and what its directory is.
+    pub fn observed(&self) -> &BTreeMap<VolumeName, Observed> {
+        &self.observed
+    }
+
+    /// Host paths that the driver options of volumes name, each with that volume as the holder of what it leads into.
+    pub fn option_paths(&self) -> &[(PathBuf, Holder)] {
+        &self.option_paths
+    }
+
+    /// The volume whose directory or `_data` has this device and inode.
+    pub fn by_place(&self, device: u64, inode: u64) -> Option<&VolumeName> {
+        self.by_place.get(&(device, inode))
+    }
+
+    /// Where an absolute host path leads: by device and inode through symlinks, and for what does not exist by the deepest
+    /// directory that does. Blocks on the file system.
+    ///
+    /// # Errors
+    ///
+    /// When a part of the path cannot be looked at: then nothing is known (I2).
+    pub fn locate(&self, path: &Path) -> rustix::io::Result<Whereabouts> {
+        let by_text = self.locate_by_text(path);
+        if self.directory.is_none() || by_text != Whereabouts::Elsewhere {
+            return Ok(by_text);
+        }
+        let (real, rest) = resolve(path)?;
+        let mut below = rest;
+        for ancestor in real.ancestors() {
+            let facts = match facts_at(ancestor) {
+                Ok(facts) => facts,
+                // It went away between resolving and looking: resolve what is left of it.
+                Err(Errno::NOENT) => continue,
+                Err(error) => return Err(error),
+            };
+            let place = place_of(&facts.identity);
+            if let Some(name) = self.by_place.get(&place) {
+                return Ok(Whereabouts::Inside(name.clone()));
+            }
+            if self.volumes_place == Some(place) {
+                return Ok(first_name(&below).map_or(Whereabouts::Above, Whereabouts::Inside));
+            }
+            if below.as_os_str().is_empty() && ancestor == real && self.ancestors.contains(&place) {
+                return Ok(Whereabouts::Above);
+            }
+            if let Some(name) = ancestor.file_name() {
+                below = Path::new(name).join(below);
+            }
+        }
+        Ok(Whereabouts::Elsewhere)
+    }
+
+    /// The same by the text of the path alone, `.` and `..` and doubled slashes taken out. It never says less than the
+    /// comparison by identity for paths below the root as the engine writes it, and it still says so after a volume's data was
+    /// renamed away.
+    fn locate_by_text(&self, path: &Path) -> Whereabouts {
+        let path = normalised(path);
+        let volumes = self.root.join("volumes");
+        match path.strip_prefix(&volumes) {
+            Ok(below) => first_name(below).map_or(Whereabouts::Above, Whereabouts::Inside),
+            Err(_) if volumes.starts_with(&path) => Whereabouts::Above,
+            Err(_) => Whereabouts::Elsewhere,
+        }
+    }
+}
+
+fn place_of(identity: &DirectoryIdentity) -> Place {
+    (identity.device, identity.inode)
+}
+
+fn first_name(below: &Path) -> Option<VolumeName> {
+    match below.components().next() {
+        Some(Component::Normal(name)) => VolumeName::new(name.to_string_lossy()).ok(),
+        Some(Component::CurDir | Component::ParentDir | Component::RootDir | Component::Prefix(_)) | None => {
+            None
+        }
+    }
+}
+
+fn normalised(path: &Path) -> PathBuf {
+    let mut clean = PathBuf::new();
+    for component in path.components() {
+        match component {
+            Component::ParentDir => {
+                clean.pop();
+            }
+            Component::CurDir => {}
+            Component::RootDir | Component::Prefix(_) | Component::Normal(_) => clean.push(component),
+        }
+    }
+    clean
+}
+
+/// The directories from the volumes directory's parent up to `/`.
+fn ancestors_of(directory: &VolumesDir) -> rustix::io::Result<Vec<Place>> {
+    let real = real_path(directory.volumes())?;
+    real.ancestors().skip(1).map(|ancestor| Ok(place_of(&facts_at(ancestor)?.identity))).collect()
+}
+
+fn facts_at(path: &Path) -> rustix::io::Result<directory::Facts> {
+    // O_PATH: nothing is opened, so no device is touched and no FIFO waits.
+    let file = rustix::fs::open(path, OFlags::PATH | OFlags::CLOEXEC, rustix::fs::Mode::empty())?;
+    directory::facts(file.as_fd())
+}
+
+/// The real path of the deepest part of `path` that exists, and what is left of it.
+fn resolve(path: &Path) -> rustix::io::Result<(PathBuf, PathBuf)> {
+    let mut rest = PathBuf::new();
+    for ancestor in path.ancestors() {
+        match rustix::fs::open(ancestor, OFlags::PATH | OFlags::CLOEXEC, rustix::fs::Mode::empty()) {
+            Ok(file) => return Ok((real_path(file.as_fd())?, rest)),
+            Err(Errno::NOENT | Errno::NOTDIR) => {
+                if let Some(name) = ancestor.file_name() {
+                    rest = Path::new(name).join(rest);
+                }
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    Err(Errno::INVAL)
+}
+
+/// The path of an open file as the kernel knows it (`proc(5)`, `/proc/PID/fd`).
+fn real_path(file: std::os::fd::BorrowedFd<'_>) -> rustix::io::Result<PathBuf> {
+    use std::os::fd::AsRawFd as _;
+    use std::os::unix::ffi::OsStringExt as _;
+    let link = format!("/proc/self/fd/{}", file.as_raw_fd());
+    let target = rustix::fs::readlink(link, Vec::new())?;
+    Ok(PathBuf::from(std::ffi::OsString::from_vec(target.into_bytes())))
+}

@@ -1,0 +1,105 @@
+//! Who holds a volume: the witnesses, one file each. Every one answers completely, or it fails (I2); the union of the answers
+//! decides.
+//!
+//! Order matters: directories and volumes first, references second, so that what appears in between is held, not missed.
+
+pub mod binds;
+pub mod engine;
+pub mod index;
+pub mod observe;
+pub mod operator;
+pub mod root;
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use crate::gc::inventory::Answer;
+use crate::gc::ledger::Hold;
+use crate::gc::reference::Witness;
+use crate::gc::volume::VolumeName;
+use crate::host::engine::wire::{Container, Info};
+use crate::host::engine::{Engine, EngineError};
+use index::VolumeIndex;
+
+/// What every witness is given.
+#[derive(Debug, Clone, Copy)]
+pub struct Scene<'a> {
+    /// The engine, for reading.
+    pub engine: &'a Engine,
+    /// `GET /info`, taken together with the containers.
+    pub info: &'a Info,
+    /// Every container the engine lists.
+    pub containers: &'a [Container],
+    /// The volumes, by name and by the identity of their directories.
+    pub index: &'a Arc<VolumeIndex>,
+    /// Operators' holds.
+    pub holds: &'a [Hold],
+    /// Container directories that an operator declared irrelevant.
+    pub acknowledged: &'a BTreeSet<String>,
+    /// The time, as a value.
+    pub now: chrono::DateTime<chrono::Utc>,
+}
+
+/// Why the evidence is not complete. Each is a refusal: nothing is moved (I2).
+#[derive(Debug, thiserror::Error)]
+pub enum EvidenceError {
+    /// The engine did not answer.
+    #[error(transparent)]
+    Engine(#[from] EngineError),
+    /// The container list and the count in `/info` differ.
+    #[error(
+        "the engine lists {listed} containers but counts {counted} (GET /info), {tries} times in a row; \
+         its view is not complete, or containers come and go too fast: try again"
+    )]
+    CountsDiffer {
+        /// In `GET /containers/json?all=1`.
+        listed: usize,
+        /// In `GET /info`.
+        counted: u64,
+        /// How often both were asked.
+        tries: u32,
+    },
+    /// An answer that contradicts itself.
+    #[error("the engine's answer makes no sense: {0}")]
+    Nonsense(String),
+    /// A witness could not answer.
+    #[error("the {} witness cannot answer: {why}", .witness.word())]
+    Silent {
+        /// Which.
+        witness: Witness,
+        /// What it could not see, and what to do.
+        why: String,
+    },
+    /// The volumes directory could not be read.
+    #[error(transparent)]
+    Volumes(#[from] crate::host::volumes_dir::VolumesDirError),
+    /// The answers do not make an inventory.
+    #[error(transparent)]
+    Incomplete(#[from] crate::gc::inventory::IncompleteInventory),
+    /// A clock could not be read.
+    #[error("{0}")]
+    Clock(String),
+}
+
+/// What the witnesses say together.
+#[derive(Debug, Clone)]
+pub struct Evidence {
+    /// One answer of each.
+    pub answers: Vec<Answer>,
+    /// Volumes with a mount on or below their data, in any mount namespace: they cannot be moved.
+    pub mounted: BTreeSet<VolumeName>,
+}
+
+/// Asks every witness once.
+pub async fn ask_all(scene: Scene<'_>) -> Result<Evidence, EvidenceError> {
+    let answers = vec![
+        engine::ask(scene)?,
+        binds::ask(scene).await?,
+        // The places of the witnesses that are still to come: they answer "nothing seen".
+        Answer::new(Witness::ContainersOnDisk, Vec::new()),
+        Answer::new(Witness::Kernel, Vec::new()),
+        Answer::new(Witness::Swarm, Vec::new()),
+        operator::ask(scene),
+    ];
+    Ok(Evidence { answers, mounted: BTreeSet::new() })
+}

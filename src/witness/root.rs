@@ -1,0 +1,74 @@
+//! Whether the docker root on this machine is the one of the engine that answers. A socket may be forwarded from elsewhere, and
+//! a container may have another `/var/lib/docker`: then the directories here belong to somebody else.
+
+use std::os::fd::{AsFd as _, BorrowedFd};
+
+use chrono::{DateTime, Utc};
+use rustix::fs::{Mode, OFlags};
+
+use super::index::VolumeIndex;
+use crate::gc::volume::VolumeName;
+use crate::host::directory;
+use crate::host::engine::wire::{Container, Info, Volume};
+use crate::host::volumes_dir::VolumesDir;
+
+/// Why the root here is not the engine's, or could not be proven to be; none when it is.
+///
+/// Container IDs are random, so one container directory that is here proves it. Without containers the engine's ID on disk
+/// (`engine-id`, Docker 24 and later) does, else a volume whose time of change is the one the engine tells. A root without any
+/// volume needs no proof: there is nothing to move.
+pub fn problem(
+    root: &VolumesDir,
+    info: &Info,
+    containers: &[Container],
+    volumes: &[Volume],
+    index: &VolumeIndex,
+) -> Option<String> {
+    let here = root.root_path().display();
+    if !containers.is_empty() {
+        let found = containers.iter().any(|container| has_container(root.root(), &container.id));
+        return (!found).then(|| {
+            format!("none of the engine's {} containers has its directory in {here}/containers: the engine runs elsewhere", containers.len())
+        });
+    }
+    if let Some(id) = engine_id(root.root()) {
+        return (id != info.id)
+            .then(|| format!("{here}/engine-id is of another engine ({id}, not {})", info.id));
+    }
+    let mut local = volumes.iter().filter(|volume| volume.driver == "local").peekable();
+    local.peek()?;
+    let proven = local.any(|volume| changed_when_the_engine_says(volume, index).unwrap_or(false));
+    (!proven).then(|| {
+        format!("no volume directory in {here} is as old as the engine says: the engine runs elsewhere")
+    })
+}
+
+fn has_container(root: BorrowedFd<'_>, id: &str) -> bool {
+    let find = || {
+        let containers = directory::open_child(root, c"containers")?;
+        directory::facts_of_child(containers.as_fd(), &directory::c_name(id)?)
+    };
+    find().is_ok_and(|facts| facts.is_directory)
+}
+
+fn engine_id(root: BorrowedFd<'_>) -> Option<String> {
+    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    let file = rustix::fs::openat(root, c"engine-id", flags, Mode::empty()).ok()?;
+    let mut buffer = [0_u8; 128];
+    let length = rustix::io::read(&file, &mut buffer).ok()?;
+    let text = String::from_utf8_lossy(buffer.get(..length)?).trim().to_owned();
+    (!text.is_empty()).then_some(text)
+}
+
+/// `CreatedAt` is the change time of `_data` up to Docker 20.10 and of the volume's directory from 23.0 on, in whole seconds.
+fn changed_when_the_engine_says(volume: &Volume, index: &VolumeIndex) -> Option<bool> {
+    let told = parse_time(volume.created_at.as_deref()?)?.timestamp();
+    let name = VolumeName::new(volume.name.clone()).ok()?;
+    let seen = index.observed().get(&name)?;
+    Some(seen.directory.iter().chain(&seen.data).any(|facts| facts.changed_at == told))
+}
+
+/// A time as the engine writes it (RFC 3339, in its own zone). None when it is not one: it decides nothing.
+pub fn parse_time(text: &str) -> Option<DateTime<Utc>> {
+    DateTime::parse_from_rfc3339(text).ok().map(|time| time.with_timezone(&Utc))
+}

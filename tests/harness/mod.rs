@@ -1,0 +1,91 @@
+//! Drives real Docker Engines for the integration tests.
+//!
+//! Every test gets an engine of its own: data root, exec root, pid file, socket, containerd and control groups all lie
+//! below a fresh temporary directory (or carry its name), and all of it is gone when the [`PrivateEngine`] is dropped,
+//! also when the test panics. What a killed test process leaves behind is removed by the next start. Tests never speak
+//! to the machine's own engine.
+//!
+//! `tests/setup` installs what is needed. A missing engine is a failure that says so, never a skipped test.
+
+#![allow(
+    dead_code,
+    unused_imports,
+    unused_macros,
+    unreachable_pub,
+    reason = "every test binary uses another part of the harness"
+)]
+#![allow(
+    clippy::disallowed_methods,
+    clippy::panic,
+    clippy::print_stderr,
+    clippy::unnecessary_debug_formatting,
+    reason = "the harness is the world outside of the product: it has effects, and it fails loudly"
+)]
+
+mod engine;
+mod http;
+mod images;
+mod startup;
+mod takedown;
+mod tree;
+mod volgc;
+
+pub use engine::{Builder, PrivateEngine, Version};
+pub use takedown::{left_behind, take_down};
+pub use tree::{fill, tree_digest, tree_listing};
+pub use volgc::{Output, Volgc};
+
+/// Makes one `#[test]` per engine version of each function, named `<function>::v20_10` and `<function>::v26_1`.
+///
+/// The argument is either a running engine, or the version for a test that starts its engine by itself:
+///
+/// ```ignore
+/// on_each_engine! {
+///     fn lists_volumes(engine: PrivateEngine) { ... }
+///     fn survives_live_restore(version: Version) { ... }
+/// }
+/// ```
+macro_rules! on_each_engine {
+    () => {};
+    ($(#[$meta:meta])* fn $name:ident($engine:ident: PrivateEngine) $body:block $($rest:tt)*) => {
+        $crate::harness::on_each_engine! {
+            $(#[$meta])*
+            fn $name(version: Version) {
+                let $engine = $crate::harness::PrivateEngine::start(version);
+                $body
+            }
+        }
+        $crate::harness::on_each_engine! { $($rest)* }
+    };
+    ($(#[$meta:meta])* fn $name:ident($version:ident: Version) $body:block $($rest:tt)*) => {
+        $(#[$meta])*
+        mod $name {
+            #[allow(unused_imports, reason = "the body may need nothing of its surroundings")]
+            use super::*;
+
+            fn body($version: $crate::harness::Version) $body
+
+            #[test]
+            fn v20_10() {
+                body($crate::harness::Version::V20_10);
+            }
+
+            #[test]
+            fn v26_1() {
+                body($crate::harness::Version::V26_1);
+            }
+        }
+        $crate::harness::on_each_engine! { $($rest)* }
+    };
+}
+pub(crate) use on_each_engine;
+
+/// Shows what a failed command wrote, for panic messages.
+pub(crate) fn show(output: &std::process::Output) -> String {
+    format!(
+        "{}\n--- stdout\n{}--- stderr\n{}",
+        output.status,
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr)
+    )
+}
