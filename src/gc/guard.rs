@@ -173,10 +173,14 @@ fn reason_against_delete(situation: Situation<'_>, id: &EntryId, by_hand: bool) 
     if situation.ledger.hold_on_entry(id, situation.now).is_some() {
         return Some(("I1", "an operator holds it"));
     }
+    let is_volume = situation.inventory.volume(&manifest.name).is_some();
+    if !is_volume && !situation.inventory.references(&manifest.name).is_empty() {
+        return Some(("I1", "something names its volume"));
+    }
     if by_hand {
         return None;
     }
-    if situation.inventory.volume(&manifest.name).is_some() {
+    if is_volume {
         return Some(("I11", "its name is in use again"));
     }
     let (Some(promised), Some(clock)) = (manifest.delete_after(), situation.ledger.entries.get(id)) else {

@@ -127,6 +127,11 @@ impl Inventory {
         self.references.get(name).map_or(&[], Vec::as_slice)
     }
 
+    /// Whether a name is in use: a volume has it, or something names it although there is none.
+    pub fn is_name_in_use(&self, name: &VolumeName) -> bool {
+        self.volumes.contains_key(name) || self.references.contains_key(name)
+    }
+
     /// Names that something references although the engine lists no such volume.
     pub fn missing_volumes(&self) -> impl Iterator<Item = (&VolumeName, &[Reference])> {
         self.references

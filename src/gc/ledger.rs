@@ -147,7 +147,7 @@ pub struct LedgerState {
 pub struct SeenEntry<'a> {
     /// What its manifest says.
     pub manifest: &'a Manifest,
-    /// Whether a volume of that name exists again.
+    /// Whether a volume of that name exists again, or something names it.
     pub name_in_use: bool,
 }
 

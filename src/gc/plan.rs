@@ -335,6 +335,16 @@ fn known_entry_verdict(situation: Situation<'_>, manifest: &Manifest, order: &Or
     if let Some(holder) = situation.quarantine.held.get(&manifest.entry) {
         return Verdict::keep(Reason::Held, format!("held by {holder}"));
     }
+    // I1: what names the volume finds it missing; its data must not go as well.
+    if let (false, Some(reference)) = (name_in_use, situation.inventory.references(&manifest.name).first()) {
+        let detail = format!(
+            "{} {} names the volume; `volgc restore {}` brings it back",
+            reference.holder.kind.word().replace('_', " "),
+            reference.holder.name,
+            manifest.entry
+        );
+        return Verdict::keep(Reason::Held, detail);
+    }
     if let Some(hold) = situation.ledger.hold_on_entry(&manifest.entry, situation.now) {
         return Verdict::keep(Reason::Hold, format!("an operator holds it: {}", hold.reason));
     }

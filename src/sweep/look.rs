@@ -5,6 +5,7 @@ use crate::gc::brakes::{self, EngineFacts, Refusal};
 use crate::gc::entry::Entry;
 use crate::gc::ledger::{ClockReading, LedgerState, SeenEntry};
 use crate::gc::plan::{Order, Plan, Quarantine, Situation, plan};
+use crate::gc::verdict::Step;
 use crate::host::engine::Engine;
 use crate::host::quarantine::{QuarantineDir, QuarantineError};
 use crate::witness::EvidenceError;
@@ -23,6 +24,8 @@ pub struct Look {
     pub refusals: Vec<Refusal>,
     /// The plan.
     pub plan: Plan,
+    /// What became due with this look, and the mode does not permit: told once in the history.
+    pub newly_due: Vec<Step>,
     /// When.
     pub at: ClockReading,
 }
@@ -71,7 +74,7 @@ pub async fn look(
         .filter_map(|entry| match entry {
             Entry::Known(manifest) => Some(SeenEntry {
                 manifest,
-                name_in_use: observation.inventory.volume(&manifest.name).is_some(),
+                name_in_use: observation.inventory.is_name_in_use(&manifest.name),
             }),
             Entry::Deleting(_) | Entry::Damaged { .. } => None,
         })
@@ -85,8 +88,20 @@ pub async fn look(
         policy: &settings.policy,
         now: at.wall,
     };
-    let plan = plan(situation, order);
-    Ok(Look { observation, quarantine, ledger, refusals, plan, at })
+    let due = plan(situation, order);
+    let newly_due = newly_due(&due, Situation { ledger: before, ..situation }, order);
+    Ok(Look { observation, quarantine, ledger, refusals, plan: due, newly_due, at })
+}
+
+/// What the mode does not permit and was not due by the ledger as it was before.
+fn newly_due(due: &Plan, before: Situation<'_>, order: &Order) -> Vec<Step> {
+    let permitted = due.steps();
+    let not_permitted: Vec<Step> = due.due().into_iter().filter(|step| !permitted.contains(step)).collect();
+    if not_permitted.is_empty() {
+        return not_permitted;
+    }
+    let told = plan(before, order).due();
+    not_permitted.into_iter().filter(|step| !told.contains(step)).collect()
 }
 
 fn read_quarantine(observation: &Observation) -> Result<Quarantine, QuarantineError> {

@@ -287,7 +287,7 @@ impl Sweeper<'_> {
     fn mover<'b>(
         &'b mut self,
         root: &Arc<VolumesDir>,
-        look: &Look,
+        look: &'b Look,
         directory: &'b QuarantineDir,
     ) -> Result<Mover<'b>, SweepError> {
         Ok(Mover {
@@ -297,7 +297,8 @@ impl Sweeper<'_> {
             quarantine: directory,
             index: Arc::clone(&look.observation.index),
             engine_id: look.observation.info.id.clone(),
-            remembered: self.ledger.read()?,
+            remembered: &look.ledger,
+            holds: self.ledger.holds()?,
             ledger: self.ledger,
             stop: self.stop.clone(),
         })
@@ -325,7 +326,28 @@ impl Sweeper<'_> {
     fn write_down(&mut self, look: &Look) -> Result<(), SweepError> {
         fault::at(Point::LedgerWrite)
             .map_err(|source| StepError::Fault { action: "writing the ledger", source })?;
-        Ok(self.ledger.write(&look.ledger, &[])?)
+        let mode = self.settings.policy.mode.word();
+        let lines: Vec<HistoryLine> = look
+            .newly_due
+            .iter()
+            .map(|step| {
+                let (volume, entry, what) = match step {
+                    Step::Quarantine(name) => (Some(name.clone()), None, "quarantine"),
+                    Step::Delete(id) => (None, Some(id.clone()), "deletion"),
+                };
+                let record = volume.as_ref().and_then(|name| look.ledger.volumes.get(name));
+                HistoryLine {
+                    at: look.at.wall,
+                    happening: Happening::WouldAct,
+                    last_holder: record.and_then(|record| record.last_holder.clone()),
+                    volume,
+                    entry,
+                    detail: format!("due for {what}, which mode \"{mode}\" does not permit"),
+                    size_bytes: None,
+                }
+            })
+            .collect();
+        Ok(self.ledger.write(&look.ledger, &lines)?)
     }
 
     fn record_refusals(&mut self, look: &Look) -> Result<(), SweepError> {

@@ -9,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 use crate::config::Settings;
 use crate::gc::entry::{EntryId, EntryState, Manifest};
 use crate::gc::history::{Happening, HistoryLine};
-use crate::gc::ledger::LedgerState;
+use crate::gc::ledger::{Hold, LedgerState};
 use crate::gc::reference::Reference;
 use crate::gc::volume::VolumeName;
 use crate::host::clock;
@@ -38,8 +38,10 @@ pub struct Mover<'a> {
     pub engine_id: String,
     /// The ledger.
     pub ledger: &'a mut Ledger,
-    /// What it said when the sweep began.
-    pub remembered: LedgerState,
+    /// What is remembered, after the look that the plan was made from.
+    pub remembered: &'a LedgerState,
+    /// The holds as they are now: an operator may give one while a sweep runs.
+    pub holds: Vec<Hold>,
     /// Requested when the program shall end: a step in hand is finished, no other is begun.
     pub stop: CancellationToken,
 }
@@ -82,11 +84,8 @@ impl Mover<'_> {
     /// Asks every witness again. The observation's index is used, so that the volume is also recognised by the identity of
     /// directories that are already renamed away.
     pub(super) async fn references(&self) -> Result<BTreeMap<VolumeName, Vec<Reference>>, StepError> {
-        let context = Context {
-            holds: &self.remembered.holds,
-            acknowledged: &self.settings.acknowledged_containers,
-            now: now()?,
-        };
+        let context =
+            Context { holds: &self.holds, acknowledged: &self.settings.acknowledged_containers, now: now()? };
         Ok(ask_again(self.engine.reading(), &self.index, context).await?)
     }
 

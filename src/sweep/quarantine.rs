@@ -32,6 +32,9 @@ use crate::host::{clock, directory, engine_process};
 /// How long a volume is measured after it was quarantined. The size is for people; a volume too large for this has none.
 const MEASURE_PATIENCE: Duration = Duration::from_secs(20);
 
+/// How long the engine's answer is still waited for once the program shall end.
+const STOP_PATIENCE: Duration = Duration::from_secs(5);
+
 /// What became of the order to quarantine a volume.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Quarantined {
@@ -172,7 +175,7 @@ impl Mover<'_> {
             self.undo(&manifest)?;
             return Err(StepError::Fault { action: "asking the engine to forget the volume", source });
         }
-        let answer = self.engine.delete_volume(&manifest.name).await;
+        let answer = self.delete_or_stop(&manifest).await;
         fault::at(Point::EngineDeleted)
             .map_err(|source| StepError::Fault { action: "writing down the engine's answer", source })?;
         match answer {
@@ -187,6 +190,19 @@ impl Mover<'_> {
                 self.record(Happening::InDoubt, &manifest, format!("the engine did not answer: {why}"))?;
                 Ok(Quarantined::InDoubt(manifest.entry, why))
             }
+        }
+    }
+
+    /// Waits for the engine's answer; when the program shall end, not for long: the manifest says `in_doubt`, so nothing is lost.
+    async fn delete_or_stop(&self, manifest: &Manifest) -> DeleteAnswer {
+        let give_up = async {
+            self.stop.cancelled().await;
+            tokio::time::sleep(STOP_PATIENCE).await;
+        };
+        tokio::select! {
+            biased;
+            answer = self.engine.delete_volume(&manifest.name) => answer,
+            () = give_up => DeleteAnswer::Unknown("volgc was stopped while it waited".to_owned()),
         }
     }
 

@@ -1,7 +1,9 @@
 //! The volumes of one observation, found by name, by directory identity, and by path.
 
 use std::collections::{BTreeMap, HashMap};
+use std::ffi::OsString;
 use std::os::fd::AsFd;
+use std::os::unix::ffi::OsStringExt as _;
 use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 
@@ -12,6 +14,9 @@ use crate::gc::reference::Holder;
 use crate::gc::volume::{DirectoryIdentity, VolumeName};
 use crate::host::directory;
 use crate::host::volumes_dir::{Observed, VolumesDir};
+
+/// How many links one path may go through: as many as the kernel allows (`path_resolution(7)`).
+const MOST_LINKS: usize = 40;
 
 /// A directory by device and inode: what a path leads to, however it is written.
 type Place = (u64, u64);
@@ -187,28 +192,55 @@ fn facts_at(path: &Path) -> rustix::io::Result<directory::Facts> {
     directory::facts(file.as_fd())
 }
 
-/// The real path of the deepest part of `path` that exists, and what is left of it.
+/// The real path of the deepest part of `path` that exists, and what is left of it. Links are followed by hand, because one whose
+/// target was just renamed into the quarantine must still lead there.
 fn resolve(path: &Path) -> rustix::io::Result<(PathBuf, PathBuf)> {
-    let mut rest = PathBuf::new();
-    for ancestor in path.ancestors() {
-        match rustix::fs::open(ancestor, OFlags::PATH | OFlags::CLOEXEC, rustix::fs::Mode::empty()) {
-            Ok(file) => return Ok((real_path(file.as_fd())?, rest)),
-            Err(Errno::NOENT | Errno::NOTDIR) => {
-                if let Some(name) = ancestor.file_name() {
-                    rest = Path::new(name).join(rest);
+    let mut real = PathBuf::from("/");
+    let mut todo: Vec<OsString> = path.components().rev().filter_map(step).collect();
+    let mut links = 0;
+    while let Some(name) = todo.pop() {
+        if name == ".." {
+            real.pop();
+            continue;
+        }
+        let next = real.join(&name);
+        match rustix::fs::readlink(&next, Vec::new()) {
+            Ok(target) => {
+                links += 1;
+                if links > MOST_LINKS {
+                    return Err(Errno::LOOP);
                 }
+                let target = PathBuf::from(OsString::from_vec(target.into_bytes()));
+                if target.is_absolute() {
+                    real = PathBuf::from("/");
+                }
+                todo.extend(target.components().rev().filter_map(step));
+            }
+            // Not a link.
+            Err(Errno::INVAL) => real = next,
+            Err(Errno::NOENT | Errno::NOTDIR) => {
+                todo.push(name);
+                let rest: PathBuf = todo.iter().rev().collect();
+                return Ok((real, normalised(&rest)));
             }
             Err(error) => return Err(error),
         }
     }
-    Err(Errno::INVAL)
+    Ok((real, PathBuf::new()))
+}
+
+fn step(component: Component<'_>) -> Option<OsString> {
+    match component {
+        Component::Normal(name) => Some(name.to_owned()),
+        Component::ParentDir => Some(OsString::from("..")),
+        Component::CurDir | Component::RootDir | Component::Prefix(_) => None,
+    }
 }
 
 /// The path of an open file as the kernel knows it (`proc(5)`, `/proc/PID/fd`).
 fn real_path(file: std::os::fd::BorrowedFd<'_>) -> rustix::io::Result<PathBuf> {
     use std::os::fd::AsRawFd as _;
-    use std::os::unix::ffi::OsStringExt as _;
     let link = format!("/proc/self/fd/{}", file.as_raw_fd());
     let target = rustix::fs::readlink(link, Vec::new())?;
-    Ok(PathBuf::from(std::ffi::OsString::from_vec(target.into_bytes())))
+    Ok(PathBuf::from(OsString::from_vec(target.into_bytes())))
 }
