@@ -154,13 +154,13 @@ impl Ledger {
         self.change(Change::Part, |rows| rows.remove_entry(entry))
     }
 
-    /// Tells the sudden-orphan brake to let go of every volume; says how many it held.
+    /// Tells the brakes that what they saw is right: the sudden-orphan brake lets go of every volume (says how many it held), and
+    /// the next sweep takes the engine and its number of containers as they are then.
     pub fn acknowledge_all(&mut self) -> Result<usize, LedgerError> {
-        #[expect(
-            clippy::redundant_closure_for_method_calls,
-            reason = "the method alone has one lifetime, not all"
-        )]
-        self.change(Change::Part, |rows| rows.clear_suspicions())
+        self.change(Change::Part, |rows| {
+            rows.forget_engine()?;
+            rows.clear_suspicions()
+        })
     }
 
     /// Gives a hold, beside those that there are.

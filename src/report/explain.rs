@@ -127,10 +127,10 @@ fn clock_story(text: &mut String, look: &Look, settings: &Settings, name: &Volum
         None => line(text, "clock", "stands at zero while something holds it"),
         Some(clock) => {
             let story = format!(
-                "unreferenced since {}; {} of it watched, in {} ({} needed)",
+                "unreferenced since {}; {} of it watched; seen so {}, this look included ({} needed)",
                 minute(clock.since),
                 duration(clock.watched),
-                counted(clock.sightings as usize, "sweep", "sweeps"),
+                counted(clock.sightings as usize, "time", "times"),
                 settings.policy.limits.min_sightings.max(2)
             );
             line(text, "clock", &story);

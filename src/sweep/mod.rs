@@ -347,7 +347,9 @@ impl Sweeper<'_> {
                 }
             })
             .collect();
-        Ok(self.ledger.write(&look.ledger, &lines)?)
+        self.ledger.write(&look.ledger, &lines)?;
+        self.ledger.drop_expired_holds(look.at.wall)?;
+        Ok(())
     }
 
     fn record_refusals(&mut self, look: &Look) -> Result<(), SweepError> {

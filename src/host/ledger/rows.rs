@@ -236,6 +236,11 @@ impl Rows<'_> {
         self.execute("DELETE FROM entries WHERE entry = ?1", params![entry.as_str()]).map(drop)
     }
 
+    pub(super) fn forget_engine(&self) -> Result<(), LedgerError> {
+        let statement = "UPDATE meta SET engine_id = NULL, engine_root = NULL, last_containers = NULL";
+        self.execute(statement, []).map(drop)
+    }
+
     pub(super) fn clear_suspicions(&self) -> Result<usize, LedgerError> {
         self.execute("UPDATE volumes SET suspected_since = NULL WHERE suspected_since IS NOT NULL", [])
     }
