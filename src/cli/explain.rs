@@ -22,10 +22,8 @@ pub(super) async fn run(context: &Context<'_>, arguments: &Arguments) -> Result<
     let name = volume_name(&arguments.volume)?;
     let engine = context.engine(&settings).await?;
     let remembered = context.remembered()?;
-    let dangling = engine.dangling().await?;
+    let dangling = if engine.is_dangling(&name).await? { Dangling::Yes } else { Dangling::No };
     let look = look(&engine, &remembered, &settings, &Order::Scheduled, clock::read()?).await?;
-    let dangling =
-        if dangling.iter().any(|dangling| dangling == name.as_str()) { Dangling::Yes } else { Dangling::No };
     match explain(&look, &settings, &name, dangling) {
         Some(story) => {
             output::print(&story)?;

@@ -95,6 +95,11 @@ impl Mover<'_> {
             }
             Some(_) => {}
         }
+        // A container that is being made holds the volume in the engine's memory before any list shows it. The DELETE would be
+        // refused, but the data would have been away for a moment, which is enough to make that container's start fail for good.
+        if !self.engine.reading().is_dangling(&volume.name).await? {
+            return Ok(Err("the engine counts a use of it that no container shows yet".to_owned()));
+        }
         // I1: what began to use it since the plan was made.
         let references = self.references().await?;
         Ok(match references.get(&volume.name).and_then(|held| held.first()) {

@@ -175,11 +175,14 @@ impl Engine {
         self.get("/volumes").await
     }
 
-    /// The names that Docker calls dangling. Shown, never decided on.
-    pub async fn dangling(&self) -> Result<Vec<String>, EngineError> {
-        let filter = percent_encode(r#"{"dangling":["true"]}"#);
-        let answer: wire::Volumes = self.get(&format!("/volumes?filters={filter}")).await?;
-        Ok(answer.volumes.into_iter().flatten().map(|volume| volume.name).collect())
+    /// Whether Docker calls a volume dangling. That it does proves nothing; that it does not means that the engine itself counts a
+    /// use, as by a container whose creation is not finished and which no list shows yet.
+    pub async fn is_dangling(&self, name: &VolumeName) -> Result<bool, EngineError> {
+        let filter = serde_json::json!({"dangling": ["true"], "name": [name.as_str()]}).to_string();
+        let answer: wire::Volumes =
+            self.get(&format!("/volumes?filters={}", percent_encode(&filter))).await?;
+        // The name filter takes any part of a name (moby `daemon/volumes` filters).
+        Ok(answer.volumes.into_iter().flatten().any(|volume| volume.name == name.as_str()))
     }
 
     /// One volume; none when the engine does not know it (404).

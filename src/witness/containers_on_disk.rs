@@ -1,0 +1,309 @@
+//! Containers that are on disk but which the engine did not load: a damaged file, another storage driver, a missing layer.
+//!
+//! The engine neither lists them nor counts their volumes as used (all versions to 29), so `docker volume prune` deletes the
+//! data of a container that comes back as soon as its cause is mended. A container that the engine lists is not read here: the
+//! engine witness answers for it, and the cost of a healthy host is one directory listing.
+//!
+//! What a directory under `<root>/containers/` says, and what follows:
+//!
+//! | directory | follows |
+//! |---|---|
+//! | each file is understood | it holds exactly what the files name |
+//! | a file is not understood | it also holds every volume whose name occurs in the bytes of that file |
+//! | `config.v2.json` is broken before the end of its mounts, and nothing names a volume | refused: what it held is lost |
+//! | a file cannot be read | refused |
+//! | no `config.v2.json` and no `config.json` | what other files name; a note, because it may just be being made or removed |
+//! | acknowledged in the configuration | not looked at; a note |
+
+mod claims;
+mod files;
+mod format;
+mod raw;
+#[cfg(test)]
+mod tests;
+
+use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::index::{VolumeIndex, Whereabouts};
+use super::{EvidenceError, Scene};
+use crate::gc::inventory::Answer;
+use crate::gc::reference::{Holder, HolderKind, Reference, Witness};
+use crate::gc::volume::VolumeName;
+use crate::host::engine::wire::Container;
+use claims::{Mounts, Target, Told};
+use raw::Needles;
+
+/// How long the look at one host path may take: a dead network file system answers never.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// Where each host path that a container names leads.
+type Places = BTreeMap<PathBuf, Whereabouts>;
+
+/// The volumes of one container, each with the way it is named.
+type Held = BTreeMap<VolumeName, String>;
+
+/// Every volume that a container holds which is on disk only.
+///
+/// The containers in the scene were listed before their directories are: one that is made in between has a directory that is
+/// not listed yet and holds what its files name, as it should.
+pub async fn ask(scene: Scene<'_>) -> Result<Answer, EvidenceError> {
+    let mut answer = Answer::new(Witness::ContainersOnDisk, Vec::new());
+    if scene.index.directory().is_none() {
+        answer.notes.push(
+            "the docker root is not at hand: containers that the engine did not load are not seen".into(),
+        );
+        return Ok(answer);
+    }
+    let listed: HashSet<String> = scene.containers.iter().map(|container| container.id.clone()).collect();
+    let look = tokio::task::spawn_blocking({
+        let (index, acknowledged) = (Arc::clone(scene.index), scene.acknowledged.clone());
+        move || files::examine(&index, &listed, &acknowledged)
+    });
+    let examined = look.await.map_err(|error| silent(error.to_string()))?.map_err(silent)?;
+    answer.notes.extend(examined.notes);
+    if examined.told.is_empty() {
+        return Ok(answer);
+    }
+    let needles = needles(scene, &examined.told).await?;
+    let mut places = Places::new();
+    for (path, whose) in paths(&examined.told, scene.containers) {
+        let place = locate(Arc::clone(scene.index), path.clone(), &whose).await?;
+        places.insert(path, place);
+    }
+    let known = Known { needles, places, listed: scene.containers, driver: scene.info.driver.as_deref() };
+    let found = known.answer(&examined.told, scene.index.root()).map_err(silent)?;
+    answer.references.extend(found.references);
+    answer.notes.extend(found.notes);
+    Ok(answer)
+}
+
+fn silent(why: String) -> EvidenceError {
+    EvidenceError::Silent { witness: Witness::ContainersOnDisk, why }
+}
+
+/// How an operator gets past a directory that stops every sweep.
+fn way_out(directory: &str) -> String {
+    format!(
+        "mend it, or, if that container is not needed any more, add {directory:?} to `acknowledged` under \
+         [containers_on_disk] in the configuration"
+    )
+}
+
+/// What to search for in files that are not understood. The engine is asked too: a volume of another driver has no directory.
+async fn needles(scene: Scene<'_>, told: &[Told]) -> Result<Needles, EvidenceError> {
+    if told.iter().all(|told| told.unclear.is_empty()) {
+        return Ok(Needles::default());
+    }
+    let listed = scene.engine.volumes().await?.volumes.unwrap_or_default();
+    let mut names: BTreeSet<VolumeName> = scene.index.observed().keys().cloned().collect();
+    names.extend(listed.into_iter().filter_map(|volume| VolumeName::new(volume.name).ok()));
+    Ok(Needles::new(names))
+}
+
+/// Every host path that has to be located, with a directory that it stands in, for messages.
+fn paths(told: &[Told], listed: &[Container]) -> BTreeMap<PathBuf, String> {
+    let mut paths = BTreeMap::new();
+    for told in told {
+        for claim in &told.claims {
+            match &claim.target {
+                Target::Path(path) => {
+                    paths.insert(path.clone(), told.directory.clone());
+                }
+                Target::VolumesFrom(donor) => {
+                    for path in listed_donors(listed, donor).iter().flat_map(|donor| sources(donor)) {
+                        paths.insert(path, told.directory.clone());
+                    }
+                }
+                Target::Volume(_) => {}
+            }
+        }
+    }
+    paths
+}
+
+/// On a thread of its own, because a path on a dead network file system blocks for ever.
+async fn locate(
+    index: Arc<VolumeIndex>,
+    path: PathBuf,
+    directory: &str,
+) -> Result<Whereabouts, EvidenceError> {
+    let refused = |why: &str| {
+        let containers = index.root().join("containers");
+        silent(format!(
+            "{}/{directory} names the host path {}, {why}; {}",
+            containers.display(),
+            path.display(),
+            way_out(directory)
+        ))
+    };
+    let look = tokio::task::spawn_blocking({
+        let (index, path) = (Arc::clone(&index), path.clone());
+        move || index.locate(&path)
+    });
+    match tokio::time::timeout(PATIENCE, look).await {
+        Ok(Ok(Ok(whereabouts))) => Ok(whereabouts),
+        Ok(Ok(Err(error))) => Err(refused(&format!("which cannot be looked at ({error})"))),
+        Ok(Err(error)) => Err(refused(&format!("and looking at it failed ({error})"))),
+        Err(_) => Err(refused(&format!("which does not answer within {} s", PATIENCE.as_secs()))),
+    }
+}
+
+/// The listed containers that `--volumes-from` may mean, in the order in which the engine looks: ID, name, start of an ID.
+fn listed_donors<'a>(listed: &'a [Container], donor: &str) -> Vec<&'a Container> {
+    let is_it = |container: &&Container| {
+        let mut names = container.names.iter().flatten();
+        container.id == donor || names.any(|name| name.trim_start_matches('/') == donor)
+    };
+    let exact: Vec<&Container> = listed.iter().filter(is_it).collect();
+    if exact.is_empty() {
+        listed.iter().filter(|container| !donor.is_empty() && container.id.starts_with(donor)).collect()
+    } else {
+        exact
+    }
+}
+
+fn sources(container: &Container) -> impl Iterator<Item = PathBuf> {
+    let sources = container.mounts.iter().filter_map(|mount| mount.source.as_deref());
+    sources.filter(|source| source.starts_with('/')).map(PathBuf::from)
+}
+
+/// What is to be said of files that do not tell all, or why nothing may be concluded from them: a broken file that names
+/// nothing is no evidence that nothing was held (I2).
+fn remark(told: &Told, held: &Held, shown: &str) -> Result<Option<String>, String> {
+    match &told.mounts {
+        Mounts::Lost(file) if held.is_empty() => Err(format!(
+            "{shown}: {file} is damaged and what is left of it names no volume; {}",
+            way_out(&told.directory)
+        )),
+        Mounts::Lost(file) => Ok(Some(format!(
+            "{shown}: {file} is damaged; it holds what is still named, and may have held more"
+        ))),
+        Mounts::NoConfig => {
+            Ok(Some(format!("{shown} has no config.v2.json: it holds what its other files name, if any")))
+        }
+        Mounts::Known | Mounts::Searched => Ok(None),
+    }
+}
+
+/// Everything that turns what the files say into references.
+struct Known<'a> {
+    needles: Needles,
+    places: Places,
+    listed: &'a [Container],
+    driver: Option<&'a str>,
+}
+
+impl Known<'_> {
+    /// The references of every container that was read, or why nothing may be concluded.
+    fn answer(&self, told: &[Told], root: &Path) -> Result<Answer, String> {
+        let own: Vec<Held> = told.iter().map(|told| self.own(told)).collect();
+        let mut answer = Answer::new(Witness::ContainersOnDisk, Vec::new());
+        let mut lost = Vec::new();
+        for (this, own_volumes) in told.iter().zip(&own) {
+            let shown = format!("{}/{}", root.join("containers").display(), this.directory);
+            let mut held = own_volumes.clone();
+            for donor in this.donors() {
+                let volumes = self.volumes_from(donor, told.iter().zip(&own));
+                // With its own mounts at hand a donor that is gone is no loss: the engine copied them from it.
+                if volumes.is_none() && this.mounts != Mounts::Known {
+                    let note = "which is gone: what it held through it is not known";
+                    answer.notes.push(format!("{shown} has the volumes of container {donor}, {note}"));
+                }
+                for name in volumes.into_iter().flatten() {
+                    held.entry(name).or_insert_with(|| format!("volumes from {donor}"));
+                }
+            }
+            match remark(this, &held, &shown) {
+                Ok(note) => answer.notes.extend(note),
+                Err(why) => lost.push(why),
+            }
+            answer.notes.extend(self.notes_of_ancestors(this, &shown));
+            answer.references.extend(held.into_iter().map(|(volume, how)| Reference {
+                volume,
+                witness: Witness::ContainersOnDisk,
+                holder: self.holder(this, &how),
+            }));
+        }
+        if lost.is_empty() { Ok(answer) } else { Err(lost.join("; ")) }
+    }
+
+    /// What a container names itself: precisely where its files are understood, else by the bytes.
+    fn own(&self, told: &Told) -> Held {
+        let mut held = Held::new();
+        for claim in &told.claims {
+            match &claim.target {
+                Target::Volume(name) => {
+                    held.entry(name.clone()).or_insert_with(|| claim.how.clone());
+                }
+                Target::Path(path) => {
+                    if let Some(name) = self.inside(path) {
+                        held.entry(name.clone()).or_insert_with(|| claim.how.clone());
+                    }
+                }
+                Target::VolumesFrom(_) => {}
+            }
+        }
+        for document in &told.unclear {
+            for name in self.needles.find(&document.bytes) {
+                held.entry(name.clone()).or_insert_with(|| format!("named in {}", document.file));
+            }
+        }
+        held
+    }
+
+    /// The volumes of a donor, a listed container or another one on disk. None when there is no such container.
+    fn volumes_from<'t>(
+        &self,
+        donor: &str,
+        on_disk: impl Iterator<Item = (&'t Told, &'t Held)>,
+    ) -> Option<BTreeSet<VolumeName>> {
+        let listed = listed_donors(self.listed, donor);
+        let unloaded: Vec<&Held> =
+            on_disk.filter(|(other, _)| other.answers_to(donor)).map(|(_, held)| held).collect();
+        if listed.is_empty() && unloaded.is_empty() {
+            return None;
+        }
+        let mut volumes: BTreeSet<VolumeName> =
+            unloaded.into_iter().flat_map(|held| held.keys().cloned()).collect();
+        for container in listed {
+            let names = container.mounts.iter().filter_map(|mount| mount.name.as_deref());
+            volumes.extend(names.filter_map(|name| VolumeName::new(name).ok()));
+            volumes.extend(sources(container).filter_map(|path| self.inside(&path).cloned()));
+        }
+        Some(volumes)
+    }
+
+    fn inside(&self, path: &Path) -> Option<&VolumeName> {
+        match self.places.get(path)? {
+            Whereabouts::Inside(name) => Some(name),
+            Whereabouts::Above | Whereabouts::Elsewhere => None,
+        }
+    }
+
+    fn notes_of_ancestors(&self, told: &Told, shown: &str) -> Vec<String> {
+        let paths: BTreeSet<&Path> = told.claims.iter().filter_map(|claim| claim.path()).collect();
+        let above = paths.into_iter().filter(|path| self.places.get(*path) == Some(&Whereabouts::Above));
+        let note = "which lies above every volume: no reference to any one of them";
+        above.map(|path| format!("{shown} binds {}, {note}", path.display())).collect()
+    }
+
+    fn holder(&self, told: &Told, how: &str) -> Holder {
+        let why = match (&told.mounts, told.cause(), &told.driver, self.driver) {
+            (Mounts::NoConfig, ..) => "it has no config.v2.json".to_owned(),
+            (_, Some(document), ..) => format!("{} {}", document.file, document.problem),
+            (_, None, Some(made), Some(now)) if made != now => {
+                format!("made under storage driver {made}, the engine now uses {now}")
+            }
+            (..) => "its layer may be missing, or it is being made just now".to_owned(),
+        };
+        Holder {
+            kind: HolderKind::UnloadedContainer,
+            id: told.directory.clone(),
+            name: told.name().to_owned(),
+            detail: format!("not loaded by the engine ({why}), {how}"),
+        }
+    }
+}
