@@ -8,7 +8,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::index::{VolumeIndex, Whereabouts};
+use rustix::io::Errno;
+
+use super::index::{OptionPath, VolumeIndex, Whereabouts};
 use super::{EvidenceError, Scene};
 use crate::gc::inventory::Answer;
 use crate::gc::reference::{Holder, Reference, Witness};
@@ -34,8 +36,8 @@ pub async fn ask(scene: Scene<'_>) -> Result<Answer, EvidenceError> {
             holders.entry(PathBuf::from(source)).or_default().push(holder);
         }
     }
-    for (path, volume) in scene.index.option_paths() {
-        holders.entry(path.clone()).or_default().push(volume.clone());
+    for option in scene.index.option_paths() {
+        holders.entry(option.path.clone()).or_default().push(option.holder.clone());
     }
     locate_all(scene, holders).await
 }
@@ -46,7 +48,17 @@ async fn locate_all(
 ) -> Result<Answer, EvidenceError> {
     let mut answer = Answer::new(Witness::BindSources, Vec::new());
     for (path, holders) in holders {
-        match locate(Arc::clone(scene.index), path.clone()).await? {
+        let (whereabouts, exists) = locate(Arc::clone(scene.index), path.clone()).await?;
+        let device =
+            scene.index.option_paths().iter().find(|option| option.is_bind_device && option.path == path);
+        if let (false, Some(OptionPath { holder: volume, .. })) = (exists, device) {
+            answer.notes.push(format!(
+                "the driver options of volume {} name {}, which does not exist: no container can start with it",
+                volume.name,
+                path.display()
+            ));
+        }
+        match whereabouts {
             Whereabouts::Inside(volume) => {
                 answer.references.extend(holders.into_iter().map(|holder| Reference {
                     volume: volume.clone(),
@@ -69,13 +81,13 @@ async fn locate_all(
 }
 
 /// On a thread of its own, because a path on a dead network file system blocks for ever.
-async fn locate(index: Arc<VolumeIndex>, path: PathBuf) -> Result<Whereabouts, EvidenceError> {
+async fn locate(index: Arc<VolumeIndex>, path: PathBuf) -> Result<(Whereabouts, bool), EvidenceError> {
     let silent = |why: String| EvidenceError::Silent { witness: Witness::BindSources, why };
     let shown = path.clone();
-    let look = tokio::task::spawn_blocking(move || index.locate(Path::new(&path)));
+    let look = tokio::task::spawn_blocking(move || Ok((index.locate(&path)?, exists(&path)?)));
     match tokio::time::timeout(PATIENCE, look).await {
-        Ok(Ok(Ok(whereabouts))) => Ok(whereabouts),
-        Ok(Ok(Err(error))) => Err(silent(format!(
+        Ok(Ok(Ok(found))) => Ok(found),
+        Ok(Ok(Err::<_, Errno>(error))) => Err(silent(format!(
             "the bind source {} cannot be looked at ({error}); mend the path or remove its container",
             shown.display()
         ))),
@@ -85,5 +97,14 @@ async fn locate(index: Arc<VolumeIndex>, path: PathBuf) -> Result<Whereabouts, E
             shown.display(),
             PATIENCE.as_secs()
         ))),
+    }
+}
+
+/// Whether anything is there, links followed. Nothing is opened.
+fn exists(path: &Path) -> rustix::io::Result<bool> {
+    match rustix::fs::stat(path) {
+        Ok(_) => Ok(true),
+        Err(Errno::NOENT | Errno::NOTDIR) => Ok(false),
+        Err(error) => Err(error),
     }
 }

@@ -32,6 +32,17 @@ pub enum Whereabouts {
     Elsewhere,
 }
 
+/// A host path in the driver options of a volume.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OptionPath {
+    /// The path.
+    pub path: PathBuf,
+    /// The volume, as the holder of what the path leads into.
+    pub holder: Holder,
+    /// Whether it is a directory of this host that the volume cannot be mounted without.
+    pub is_bind_device: bool,
+}
+
 /// The volumes of one observation.
 #[derive(Debug, Clone)]
 pub struct VolumeIndex {
@@ -41,7 +52,7 @@ pub struct VolumeIndex {
     ancestors: Vec<Place>,
     by_place: HashMap<Place, VolumeName>,
     observed: BTreeMap<VolumeName, Observed>,
-    option_paths: Vec<(PathBuf, Holder)>,
+    option_paths: Vec<OptionPath>,
 }
 
 impl VolumeIndex {
@@ -51,7 +62,7 @@ impl VolumeIndex {
         root: &str,
         directory: Option<Arc<VolumesDir>>,
         observed: BTreeMap<VolumeName, Observed>,
-        option_paths: Vec<(PathBuf, Holder)>,
+        option_paths: Vec<OptionPath>,
     ) -> rustix::io::Result<Self> {
         let mut by_place = HashMap::with_capacity(observed.len() * 2);
         for (name, seen) in &observed {
@@ -92,8 +103,8 @@ impl VolumeIndex {
         &self.observed
     }
 
-    /// Host paths that the driver options of volumes name, each with that volume as the holder of what it leads into.
-    pub fn option_paths(&self) -> &[(PathBuf, Holder)] {
+    /// Host paths that the driver options of volumes name.
+    pub fn option_paths(&self) -> &[OptionPath] {
         &self.option_paths
     }
 

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use chrono::{DateTime, Utc};
 use rayon::iter::{IntoParallelIterator as _, ParallelIterator as _};
 
-use super::index::VolumeIndex;
+use super::index::{OptionPath, VolumeIndex};
 use super::{EvidenceError, Scene, ask_all, engine as engine_witness, root};
 use crate::gc::inventory::{EngineIdentity, Inventory};
 use crate::gc::ledger::Hold;
@@ -150,22 +150,25 @@ fn make_index(
     listed: &[wire::Volume],
     on_disk: BTreeMap<VolumeName, Observed>,
 ) -> Result<VolumeIndex, EvidenceError> {
-    let option_paths = listed
-        .iter()
-        .flat_map(|volume| option_paths(volume).into_iter().map(|path| (path, option_holder(volume))))
-        .collect();
+    let option_paths = listed.iter().flat_map(option_paths).collect();
     VolumeIndex::new(root, directory, on_disk, option_paths).map_err(|error| {
         EvidenceError::Nonsense(format!("the docker root {root} cannot be looked at: {error}"))
     })
 }
 
 /// Every absolute path in the driver options, whatever the option is called: `device=/x`, `o=lowerdir=/a:/b,upperdir=/c`.
-fn option_paths(volume: &wire::Volume) -> Vec<PathBuf> {
-    let values = volume.options.iter().flat_map(BTreeMap::values);
-    values
-        .flat_map(|value| value.split([',', '=', ':']))
-        .filter(|part| part.starts_with('/'))
-        .map(PathBuf::from)
+fn option_paths(volume: &wire::Volume) -> Vec<OptionPath> {
+    let options = || volume.options.iter().flat_map(BTreeMap::iter);
+    let is_bind =
+        options().any(|(key, value)| key == "o" && value.split(',').any(|o| matches!(o, "bind" | "rbind")));
+    options()
+        .flat_map(|(key, value)| value.split([',', '=', ':']).map(move |part| (key, value, part)))
+        .filter(|(_, _, part)| part.starts_with('/'))
+        .map(|(key, value, part)| OptionPath {
+            path: PathBuf::from(part),
+            holder: option_holder(volume),
+            is_bind_device: is_bind && key == "device" && part == value,
+        })
         .collect()
 }
 
