@@ -74,8 +74,8 @@ pub enum EntryState {
     InDoubt {
         /// When the DELETE was about to be sent.
         in_doubt_since: DateTime<Utc>,
-        /// The engine processes that could still carry it out.
-        engine_processes: Vec<EngineProcess>,
+        /// Whether it was to be sent to the engine itself, with no proxy in between that may deliver it later.
+        asked_directly: bool,
     },
     /// The data is here and the engine has forgotten the volume.
     Quarantined,
@@ -96,17 +96,6 @@ impl EntryState {
             Self::Restoring { .. } => "restoring",
         }
     }
-}
-
-/// A process that ran the engine when a DELETE was sent: while it lives, the DELETE may still be carried out.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct EngineProcess {
-    /// Process ID.
-    pub pid: i32,
-    /// Start time in clock ticks after boot (`proc(5)`, field 22 of `stat`), which tells a reused ID apart.
-    pub start_ticks: u64,
-    /// `/proc/sys/kernel/random/boot_id` of that time.
-    pub boot_id: String,
 }
 
 /// Owner, group and permission bits of `_data`, which the engine resets when a volume is made (all versions to 29).
@@ -162,6 +151,10 @@ pub struct Manifest {
     pub last_holder: Option<LastHolder>,
     /// Allocated bytes, if they were measured.
     pub size_bytes: Option<u64>,
+    /// Until when an order to forget the volume may still reach the engine through a proxy: until then nothing may be restored
+    /// under its name (I5).
+    #[serde(default)]
+    pub name_unsafe_until: Option<DateTime<Utc>>,
 }
 
 impl Manifest {

@@ -16,6 +16,7 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 
 use super::mover::{Mover, StepError, now};
+use super::recover::BEHIND_PROXY;
 use crate::gc::entry::{EntryId, EntryState, MANIFEST_VERSION, Manifest};
 use crate::gc::history::Happening;
 use crate::gc::ledger::Clock;
@@ -27,7 +28,7 @@ use crate::host::fault::{self, Point};
 use crate::host::quarantine::QuarantineError;
 use crate::host::usage::{self, UsageOptions};
 use crate::host::volumes_dir::Observed;
-use crate::host::{clock, directory, engine_process};
+use crate::host::{clock, directory};
 
 /// How long a volume is measured after it was quarantined. The size is for people; a volume too large for this has none.
 const MEASURE_PATIENCE: Duration = Duration::from_secs(20);
@@ -44,6 +45,15 @@ pub enum Quarantined {
     Left(String),
     /// Its data is in quarantine, and the engine has not answered.
     InDoubt(EntryId, String),
+}
+
+/// Whether the data may be renamed back when the engine is not asked, or refuses.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum WayBack {
+    /// No DELETE can come.
+    Open,
+    /// An earlier DELETE may still come (I5).
+    Closed,
 }
 
 impl Mover<'_> {
@@ -69,7 +79,7 @@ impl Mover<'_> {
             self.record(Happening::RolledBack, &manifest, why.clone())?;
             return Ok(Quarantined::Left(why));
         }
-        self.forget(manifest).await
+        self.forget(manifest, WayBack::Open).await
     }
 
     /// The last look before anything is written: the same volume, movable, known to the engine, held by nobody.
@@ -148,6 +158,7 @@ impl Mover<'_> {
             delete_after_seconds: delete_after.map(|after| after.as_secs()),
             last_holder: record.and_then(|record| record.last_holder.clone()),
             size_bytes: None,
+            name_unsafe_until: None,
         })
     }
 
@@ -163,38 +174,58 @@ impl Mover<'_> {
     }
 
     /// Asks the engine to forget the volume whose data is in the entry.
-    pub(super) async fn forget(&mut self, manifest: Manifest) -> Result<Quarantined, StepError> {
+    pub(super) async fn forget(
+        &mut self,
+        manifest: Manifest,
+        way_back: WayBack,
+    ) -> Result<Quarantined, StepError> {
+        let asked_directly = self.engine.reading().is_direct().await?;
         // I5: written before the DELETE is sent, so that a crash from here on never leads to a rename back under a DELETE that
         // is still on its way.
-        let in_doubt =
-            EntryState::InDoubt { in_doubt_since: now()?, engine_processes: engine_process::running()? };
+        let in_doubt = EntryState::InDoubt { in_doubt_since: now()?, asked_directly };
+        let before = manifest.state.clone();
         let manifest = match self.set_state(&manifest, in_doubt) {
             Ok(manifest) => manifest,
             Err(error) => {
-                self.undo(&manifest)?;
+                self.undo_if(way_back, &manifest)?;
                 return Err(error);
             }
         };
         if let Err(source) = fault::at(Point::EngineDelete) {
             // Nothing was sent.
-            self.undo(&manifest)?;
+            self.undo_if(way_back, &manifest)?;
             return Err(StepError::Fault { action: "asking the engine to forget the volume", source });
         }
         let answer = self.delete_or_stop(&manifest).await;
         fault::at(Point::EngineDeleted)
             .map_err(|source| StepError::Fault { action: "writing down the engine's answer", source })?;
-        match answer {
-            DeleteAnswer::Forgotten => self.commit(&manifest).map(Quarantined::Done),
-            DeleteAnswer::Refused(message) => {
+        match (answer, way_back) {
+            (DeleteAnswer::Forgotten, _) => self.commit(&manifest).map(Quarantined::Done),
+            (DeleteAnswer::Refused(message), WayBack::Open) => {
                 let why = format!("the engine refused to forget it: {message}");
                 self.undo(&manifest)?;
                 self.record(Happening::RolledBack, &manifest, why.clone())?;
                 Ok(Quarantined::Left(why))
             }
-            DeleteAnswer::Unknown(why) => {
+            (DeleteAnswer::Refused(message), WayBack::Closed) => {
+                // This order is done with; the earlier one is as old as it was.
+                self.set_state(&manifest, before)?;
+                Ok(Quarantined::InDoubt(
+                    manifest.entry,
+                    format!("the engine refused to forget it: {message}"),
+                ))
+            }
+            (DeleteAnswer::Unknown(why), _) => {
                 self.record(Happening::InDoubt, &manifest, format!("the engine did not answer: {why}"))?;
                 Ok(Quarantined::InDoubt(manifest.entry, why))
             }
+        }
+    }
+
+    fn undo_if(&mut self, way_back: WayBack, manifest: &Manifest) -> Result<(), StepError> {
+        match way_back {
+            WayBack::Open => self.undo(manifest),
+            WayBack::Closed => Ok(()),
         }
     }
 
@@ -213,7 +244,17 @@ impl Mover<'_> {
 
     /// The engine has forgotten the volume: the entry is in quarantine and its clock starts.
     pub(super) fn commit(&mut self, manifest: &Manifest) -> Result<EntryId, StepError> {
-        let mut manifest = self.set_state(manifest, EntryState::Quarantined)?;
+        let name_unsafe_until = match manifest.state {
+            EntryState::InDoubt { in_doubt_since, asked_directly: false } => {
+                in_doubt_since.checked_add_signed(BEHIND_PROXY)
+            }
+            EntryState::InDoubt { .. }
+            | EntryState::Moving
+            | EntryState::Quarantined
+            | EntryState::Restoring { .. } => None,
+        };
+        let known = Manifest { name_unsafe_until, ..manifest.clone() };
+        let mut manifest = self.set_state(&known, EntryState::Quarantined)?;
         let now = now()?;
         self.ledger.forget_volume(&manifest.name)?;
         self.ledger.start_entry(&manifest.entry, &Clock::start(now))?;

@@ -1,21 +1,26 @@
 //! Recovery: what a crash left unfinished is finished or undone, before anything else is looked at. The manifest says how far a
 //! move had come; where the data is says the rest.
 
+use std::time::Duration;
+
 use chrono::TimeDelta;
 
 use super::mover::{Mover, StepError, now};
-use super::quarantine::{Quarantined, held_by, is_plain};
-use crate::gc::entry::{EngineProcess, Entry, EntryState, Manifest};
+use super::quarantine::{Quarantined, WayBack, held_by, is_plain};
+use crate::gc::entry::{Entry, EntryState, Manifest};
 use crate::gc::history::Happening;
 use crate::gc::volume::VolumeName;
 use crate::host::engine::wire;
-use crate::host::engine_process;
 use crate::host::quarantine::QuarantineError;
 
-/// How long after a DELETE was about to be sent, by a process that is gone, the engine has certainly noticed that nobody waits
-/// for the answer. A DELETE that has not begun by then is dropped (moby `VolumeStore.Remove` looks at the request's context
-/// behind the lock of the name), and one that has begun holds that lock, for which `GET /volumes/NAME` waits.
-const SETTLED: TimeDelta = TimeDelta::seconds(5);
+/// How long an engine that answers may take to notice that nobody waits for the answer to a DELETE. It takes connections in
+/// order, so by its first answer it has the DELETE in hand; by the second, this much later, the DELETE is either dropped (moby
+/// `VolumeStore.Remove` looks at the request's context behind the lock of the name) or holds that lock, for which
+/// `GET /volumes/NAME` waits.
+const SETTLED: Duration = Duration::from_secs(3);
+
+/// How long a proxy may keep a DELETE whose sender is gone before it delivers it.
+pub(super) const BEHIND_PROXY: TimeDelta = TimeDelta::hours(1);
 
 /// What became of one unfinished entry.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -40,9 +45,9 @@ impl Mover<'_> {
             let result = match &manifest.state {
                 EntryState::Quarantined => continue,
                 EntryState::Moving => self.recover_moving(&manifest).await,
-                EntryState::InDoubt { in_doubt_since, engine_processes } => {
+                EntryState::InDoubt { in_doubt_since, asked_directly } => {
                     let age = now()? - *in_doubt_since;
-                    self.recover_in_doubt(&manifest, age, engine_processes).await
+                    self.recover_in_doubt(&manifest, age, *asked_directly).await
                 }
                 EntryState::Restoring { restoring_to } => {
                     self.recover_restoring(&manifest, restoring_to).await
@@ -107,15 +112,16 @@ impl Mover<'_> {
         &mut self,
         manifest: &Manifest,
         age: TimeDelta,
-        processes: &[EngineProcess],
+        asked_directly: bool,
     ) -> Result<Recovered, StepError> {
         if self.quarantine.data_facts(&manifest.entry)?.is_none() {
             // The engine had refused, and the data was put back.
             self.quarantine.drop_entry(&manifest.entry)?;
             return Ok(Recovered::Undone);
         }
-        let wait = (SETTLED - age.max(TimeDelta::zero())).max(TimeDelta::zero());
-        tokio::time::sleep(wait.to_std().unwrap_or_default()).await;
+        // Its first answer, and after a while its last one.
+        self.engine.reading().volume(&manifest.name).await?;
+        tokio::time::sleep(SETTLED).await;
         let Some(told) = self.engine.reading().volume(&manifest.name).await? else {
             self.quarantine.remove_empty_volume_directory(&self.volumes, &manifest.name)?;
             self.commit(manifest)?;
@@ -125,22 +131,22 @@ impl Mover<'_> {
             self.commit(manifest)?;
             return Ok(Recovered::Committed);
         }
+        let no_delete_can_come = asked_directly || age >= BEHIND_PROXY;
+        let way_back = if no_delete_can_come { WayBack::Open } else { WayBack::Closed };
         let holder = self.references().await?.get(&manifest.name).and_then(|held| held.first()).map(held_by);
-        let Some(holder) = holder else {
-            return Ok(match self.forget(manifest.clone()).await? {
+        match (holder, way_back) {
+            (None, _) => Ok(match self.forget(manifest.clone(), way_back).await? {
                 Quarantined::Done(_) => Recovered::Committed,
                 Quarantined::Left(_) => Recovered::Undone,
                 Quarantined::InDoubt(_, why) => Recovered::Unresolved(why),
-            });
-        };
-        if self.no_delete_can_come(processes)? {
-            return self.put_back_or_keep(manifest, &told);
+            }),
+            (Some(_), WayBack::Open) => self.put_back_or_keep(manifest, &told),
+            (Some(holder), WayBack::Closed) => Ok(Recovered::Unresolved(format!(
+                "{holder}, but an order to forget it went through a proxy and may still arrive; its data is kept in {}, and a \
+                 sweep puts it back one hour after the order",
+                self.shown(&manifest.entry)
+            ))),
         }
-        Ok(Recovered::Unresolved(format!(
-            "{holder}, but it is not known whether the engine still carries out an earlier order to forget it; its data is \
-             kept in {}. Restart the engine, then run `volgc sweep`",
-            self.shown(&manifest.entry)
-        )))
     }
 
     /// Whether the engine still lists the very volume whose data is in the entry, without data.
@@ -149,18 +155,6 @@ impl Mover<'_> {
         is_plain(told)
             && seen.data.is_none()
             && seen.directory.is_some_and(|facts| facts.identity.is_same(&manifest.volume_directory))
-    }
-
-    /// The engine that was asked is gone, or it is spoken to directly: then the GET that was just answered had waited for any
-    /// DELETE in hand, and none is left that nobody waits for.
-    fn no_delete_can_come(&self, processes: &[EngineProcess]) -> Result<bool, StepError> {
-        if engine_process::all_gone(processes)? {
-            return Ok(true);
-        }
-        match self.engine.reading().endpoint().local_socket() {
-            Some(socket) => Ok(engine_process::is_direct(socket)?),
-            None => Ok(false),
-        }
     }
 
     async fn recover_restoring(

@@ -1,11 +1,10 @@
 //! Restore: the data is placed first, then the engine is asked to make the volume around it, so that a container that starts in
 //! between finds the data and not an empty directory. Never over anything that exists (I7).
 
-use super::mover::{Mover, StepError};
+use super::mover::{Mover, StepError, now};
 use crate::gc::entry::{EntryState, Manifest};
 use crate::gc::history::Happening;
 use crate::gc::volume::VolumeName;
-use crate::host::engine::EngineError;
 use crate::host::fault::{self, Point};
 
 impl Mover<'_> {
@@ -43,6 +42,16 @@ impl Mover<'_> {
                 ));
             }
         }
+        let now = now()?;
+        if let Some(until) = manifest.name_unsafe_until.filter(|until| *name == manifest.name && now < *until)
+        {
+            return refuse(format!(
+                "an order to forget {name} went through a proxy and may still arrive there until {}. Restore under another name \
+                 (`volgc restore {} --as NEW`), or wait",
+                until.format("%H:%M:%SZ"),
+                manifest.entry
+            ));
+        }
         if !name.is_accepted_by_api() {
             return refuse(format!(
                 "the engine does not accept the name {:?}: use letters, digits, `_`, `.` and `-`, two or more",
@@ -69,8 +78,7 @@ impl Mover<'_> {
             .map_err(|source| StepError::Fault { action: "asking the engine to make the volume", source })?;
         match self.engine.create_volume(name, &manifest.driver, &manifest.labels).await {
             Ok(()) => {}
-            Err(error @ EngineError::Status { .. }) => {
-                // The engine said no, and will not do it later.
+            Err(error) if error.is_final_refusal() => {
                 self.give_up(manifest, name)?;
                 return Err(error.into());
             }

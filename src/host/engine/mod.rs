@@ -18,6 +18,7 @@ use http_body_util::{BodyExt, Empty, Limited};
 use serde::de::DeserializeOwned;
 
 use crate::gc::volume::VolumeName;
+use crate::host::engine_process;
 use endpoint::Endpoint;
 use transport::{Transport, TransportError};
 
@@ -110,6 +111,26 @@ pub enum EngineError {
     },
 }
 
+impl EngineError {
+    /// Whether the engine has said no and will not do later what it was asked for. See [`is_final`].
+    pub fn is_final_refusal(&self) -> bool {
+        match self {
+            Self::Status { code, .. } => is_final(*code),
+            Self::Unreachable { .. }
+            | Self::Broken { .. }
+            | Self::Timeout { .. }
+            | Self::Shape { .. }
+            | Self::TooOld { .. } => false,
+        }
+    }
+}
+
+/// What the engine itself answers when it did not and will not do what it was asked for. Gateways between us and it answer 408
+/// and 502 to 504 while the request may still be on its way.
+fn is_final(status: u16) -> bool {
+    matches!(status, 400 | 401 | 403 | 404 | 405 | 409 | 500)
+}
+
 /// The engine, for reading.
 #[derive(Debug, Clone)]
 pub struct Engine {
@@ -148,6 +169,14 @@ impl Engine {
         }
         let oldest = version.min_api_version.as_deref().and_then(ApiVersion::parse).unwrap_or(OLDEST_API);
         Ok(Self { transport, api: oldest.max(OLDEST_API), version })
+    }
+
+    /// Whether requests go to the engine itself, with no proxy in between.
+    pub async fn is_direct(&self) -> std::io::Result<bool> {
+        match self.endpoint().local_socket() {
+            Some(socket) => engine_process::is_direct(socket).await,
+            None => Ok(false),
+        }
     }
 
     /// Where it listens.
@@ -295,9 +324,7 @@ fn delete_answer(error: bollard::errors::Error) -> DeleteAnswer {
     if let Error::DockerResponseServerError { status_code, message } = error {
         return match status_code {
             404 => DeleteAnswer::Forgotten,
-            // What the engine itself answers when it did not and will not remove the volume. Gateways between us and it answer
-            // 408 and 502 to 504 while the request may still be on its way.
-            400 | 401 | 403 | 405 | 409 | 500 => DeleteAnswer::Refused(message),
+            code if is_final(code) => DeleteAnswer::Refused(message),
             other => DeleteAnswer::Unknown(format!("status {other}: {message}")),
         };
     }
