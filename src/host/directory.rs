@@ -79,6 +79,26 @@ pub fn list(directory: BorrowedFd<'_>) -> rustix::io::Result<Vec<(CString, FileT
     Ok(names)
 }
 
+/// The whole of a small file. A link in its place is an error, a FIFO does not hang, and what is larger than `largest` bytes is an
+/// error too (`EFBIG`).
+pub fn read_file(parent: BorrowedFd<'_>, name: &CStr, largest: usize) -> rustix::io::Result<Vec<u8>> {
+    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    let file = rustix::fs::openat(parent, name, flags, Mode::empty())?;
+    let mut text = Vec::new();
+    let mut buffer = [0_u8; 16 << 10];
+    loop {
+        match rustix::io::read(&file, &mut buffer) {
+            Ok(0) => return Ok(text),
+            Ok(length) => text.extend_from_slice(buffer.get(..length).unwrap_or(&[])),
+            Err(Errno::INTR) => {}
+            Err(error) => return Err(error),
+        }
+        if text.len() > largest {
+            return Err(Errno::FBIG);
+        }
+    }
+}
+
 /// The directory that holds this one. For the quarantine directory only, which is never moved: elsewhere `..` could be led astray.
 pub fn parent_of(directory: BorrowedFd<'_>) -> std::io::Result<OwnedFd> {
     Ok(open_child(directory, c"..")?)

@@ -18,6 +18,9 @@ const OPTIONS: &CStr = c"opts.json";
 /// `FS_PROJINHERIT_FL` (linux/fs.h), which the local driver sets on `_data` of a volume with a quota.
 const PROJECT_INHERIT: u32 = 0x2000_0000;
 
+/// The largest `opts.json` that is read, in bytes.
+const LARGEST_OPTIONS: usize = 1 << 20;
+
 /// Why the volumes directory cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum VolumesDirError {
@@ -178,6 +181,13 @@ impl VolumesDir {
         // A file system without such flags has no project quotas either.
         let inherits = flags().is_ok_and(|flags| flags.bits() & PROJECT_INHERIT != 0);
         inherits.then(|| Unmovable::ProjectQuota.sentence().to_owned())
+    }
+
+    /// The text of a volume's `opts.json`, which is what the engine mounts, whatever its API shows (the API's options are lost with
+    /// `metadata.db`).
+    pub fn options_file(&self, name: &VolumeName) -> rustix::io::Result<Vec<u8>> {
+        let volume = directory::open_child(self.volumes(), &directory::c_name(name.as_str())?)?;
+        directory::read_file(volume.as_fd(), OPTIONS, LARGEST_OPTIONS)
     }
 
     /// What forbids renaming this directory below the docker root.

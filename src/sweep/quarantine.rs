@@ -179,7 +179,9 @@ impl Mover<'_> {
         manifest: Manifest,
         way_back: WayBack,
     ) -> Result<Quarantined, StepError> {
-        let asked_directly = self.engine.reading().is_direct().await?;
+        // An earlier order that went through a proxy is not forgotten because this one does not.
+        let earlier_by_proxy = matches!(manifest.state, EntryState::InDoubt { asked_directly: false, .. });
+        let asked_directly = self.engine.reading().is_direct().await? && !earlier_by_proxy;
         // I5: written before the DELETE is sent, so that a crash from here on never leads to a rename back under a DELETE that
         // is still on its way.
         let in_doubt = EntryState::InDoubt { in_doubt_since: now()?, asked_directly };

@@ -40,7 +40,13 @@ impl Mover<'_> {
     pub async fn recover(&mut self) -> Result<Vec<(Manifest, Result<Recovered, StepError>)>, StepError> {
         self.quarantine.drop_empty_entries()?;
         let mut results = Vec::new();
-        for entry in self.quarantine.entries()? {
+        let entries = self.quarantine.entries()?;
+        if entries.iter().any(is_in_doubt) {
+            // One wait for all of them: its first answer, and after a while its last one.
+            self.engine.reading().info().await?;
+            tokio::time::sleep(SETTLED).await;
+        }
+        for entry in entries {
             let Entry::Known(manifest) = entry else { continue };
             let result = match &manifest.state {
                 EntryState::Quarantined => continue,
@@ -119,9 +125,6 @@ impl Mover<'_> {
             self.quarantine.drop_entry(&manifest.entry)?;
             return Ok(Recovered::Undone);
         }
-        // Its first answer, and after a while its last one.
-        self.engine.reading().volume(&manifest.name).await?;
-        tokio::time::sleep(SETTLED).await;
         let Some(told) = self.engine.reading().volume(&manifest.name).await? else {
             self.quarantine.remove_empty_volume_directory(&self.volumes, &manifest.name)?;
             self.commit(manifest)?;
@@ -187,5 +190,12 @@ impl Mover<'_> {
             format!("volume {name} was removed while its restore was interrupted"),
         )?;
         Ok(Recovered::Undone)
+    }
+}
+
+fn is_in_doubt(entry: &Entry) -> bool {
+    match entry {
+        Entry::Known(manifest) => matches!(manifest.state, EntryState::InDoubt { .. }),
+        Entry::Deleting(_) | Entry::Damaged { .. } => false,
     }
 }

@@ -1,8 +1,11 @@
 //! Restore: the data is placed first, then the engine is asked to make the volume around it, so that a container that starts in
 //! between finds the data and not an empty directory. Never over anything that exists (I7).
 
+use chrono::{DateTime, Utc};
+
 use super::mover::{Mover, StepError, now};
-use crate::gc::entry::{EntryState, Manifest};
+use super::recover::BEHIND_PROXY;
+use crate::gc::entry::{Entry, EntryState, Manifest};
 use crate::gc::history::Happening;
 use crate::gc::volume::VolumeName;
 use crate::host::fault::{self, Point};
@@ -42,9 +45,7 @@ impl Mover<'_> {
                 ));
             }
         }
-        let now = now()?;
-        if let Some(until) = manifest.name_unsafe_until.filter(|until| *name == manifest.name && now < *until)
-        {
+        if let Some(until) = self.name_unsafe_until(name)? {
             return refuse(format!(
                 "an order to forget {name} went through a proxy and may still arrive there until {}. Restore under another name \
                  (`volgc restore {} --as NEW`), or wait",
@@ -66,6 +67,24 @@ impl Mover<'_> {
             ));
         }
         Ok(())
+    }
+
+    /// Until when an order to forget a volume of this name may still arrive, whichever entry it was for.
+    fn name_unsafe_until(&self, name: &VolumeName) -> Result<Option<DateTime<Utc>>, StepError> {
+        let now = now()?;
+        let unsafe_until = self.quarantine.entries()?.into_iter().filter_map(|entry| match entry {
+            Entry::Known(manifest) if manifest.name == *name => match manifest.state {
+                EntryState::InDoubt { in_doubt_since, asked_directly: false } => {
+                    in_doubt_since.checked_add_signed(BEHIND_PROXY)
+                }
+                EntryState::InDoubt { .. }
+                | EntryState::Moving
+                | EntryState::Quarantined
+                | EntryState::Restoring { .. } => manifest.name_unsafe_until,
+            },
+            Entry::Known(_) | Entry::Deleting(_) | Entry::Damaged { .. } => None,
+        });
+        Ok(unsafe_until.filter(|until| now < *until).max())
     }
 
     /// From placed data on: the engine makes the volume, owner and mode are set again, the result is checked, the entry ends.

@@ -73,7 +73,13 @@ pub async fn ask(scene: Scene<'_>) -> Result<Answer, EvidenceError> {
         let place = locate(Arc::clone(scene.index), path.clone(), &whose).await?;
         places.insert(path, place);
     }
-    let known = Known { needles, places, listed: scene.containers, driver: scene.info.driver.as_deref() };
+    let known = Known {
+        needles,
+        places,
+        anonymous: scene.index.observed().keys().filter(|name| name.is_generated()).cloned().collect(),
+        listed: scene.containers,
+        driver: scene.info.driver.as_deref(),
+    };
     let found = known.answer(&examined.told, scene.index.root()).map_err(silent)?;
     answer.references.extend(found.references);
     answer.notes.extend(found.notes);
@@ -174,12 +180,13 @@ fn sources(container: &Container) -> impl Iterator<Item = PathBuf> {
 /// nothing is no evidence that nothing was held (I2).
 fn remark(told: &Told, held: &Held, shown: &str) -> Result<Option<String>, String> {
     match &told.mounts {
-        Mounts::Lost(file) if held.is_empty() => Err(format!(
-            "{shown}: {file} is damaged and what is left of it names no volume; {}",
+        Mounts::Lost(file) if held.is_empty() || !told.is_host_config_known() => Err(format!(
+            "{shown}: {file} is damaged, and what is left does not tell which volumes the container held; {}",
             way_out(&told.directory)
         )),
         Mounts::Lost(file) => Ok(Some(format!(
-            "{shown}: {file} is damaged; it holds what is still named, and may have held more"
+            "{shown}: {file} is damaged; every anonymous volume may be its own and is held; {}",
+            way_out(&told.directory)
         ))),
         Mounts::NoConfig => {
             Ok(Some(format!("{shown} has no config.v2.json: it holds what its other files name, if any")))
@@ -192,6 +199,7 @@ fn remark(told: &Told, held: &Held, shown: &str) -> Result<Option<String>, Strin
 struct Known<'a> {
     needles: Needles,
     places: Places,
+    anonymous: Vec<VolumeName>,
     listed: &'a [Container],
     driver: Option<&'a str>,
 }
@@ -219,6 +227,13 @@ impl Known<'_> {
             match remark(this, &held, &shown) {
                 Ok(note) => answer.notes.extend(note),
                 Err(why) => lost.push(why),
+            }
+            if let Mounts::Lost(file) = &this.mounts {
+                // I2: named volumes are in hostconfig.json, anonymous ones were in the damaged file alone.
+                for name in &self.anonymous {
+                    let how = format!("any anonymous volume may have been named in {file}");
+                    held.entry(name.clone()).or_insert(how);
+                }
             }
             answer.notes.extend(self.notes_of_ancestors(this, &shown));
             answer.references.extend(held.into_iter().map(|(volume, how)| Reference {

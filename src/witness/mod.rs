@@ -4,6 +4,7 @@
 //! Order matters: directories and volumes first, references second, so that what appears in between is held, not missed.
 
 pub mod binds;
+pub mod containers_on_disk;
 pub mod engine;
 pub mod index;
 pub mod observe;
@@ -96,7 +97,7 @@ pub async fn ask_all(scene: Scene<'_>) -> Result<Evidence, EvidenceError> {
         engine::ask(scene)?,
         binds::ask(scene).await?,
         // The places of the witnesses that are still to come: they answer "nothing seen".
-        Answer::new(Witness::ContainersOnDisk, Vec::new()),
+        containers_on_disk::ask(scene).await?,
         Answer::new(Witness::Kernel, Vec::new()),
         Answer::new(Witness::Swarm, Vec::new()),
         operator::ask(scene),

@@ -11,7 +11,7 @@ use super::index::{OptionPath, VolumeIndex};
 use super::{EvidenceError, Scene, ask_all, engine as engine_witness, root};
 use crate::gc::inventory::{EngineIdentity, Inventory};
 use crate::gc::ledger::Hold;
-use crate::gc::reference::{Holder, HolderKind, Reference};
+use crate::gc::reference::{Holder, HolderKind, Reference, Witness};
 use crate::gc::volume::{Class, Unmovable, Volume, VolumeIdentity, VolumeName};
 use crate::host::directory;
 use crate::host::engine::{Engine, wire};
@@ -150,35 +150,73 @@ fn make_index(
     listed: &[wire::Volume],
     on_disk: BTreeMap<VolumeName, Observed>,
 ) -> Result<VolumeIndex, EvidenceError> {
-    let option_paths = listed.iter().flat_map(option_paths).collect();
-    VolumeIndex::new(root, directory, on_disk, option_paths).map_err(|error| {
+    let no_options = BTreeMap::new();
+    let mut paths: Vec<OptionPath> = listed
+        .iter()
+        .flat_map(|volume| option_paths(&volume.name, volume.options.as_ref().unwrap_or(&no_options)))
+        .collect();
+    for (name, _) in on_disk.iter().filter(|(_, seen)| seen.unmovable.contains(&Unmovable::OptionsFile)) {
+        if let Some(directory) = &directory {
+            paths.extend(option_paths(name.as_str(), &options_on_disk(directory, name)?));
+        }
+    }
+    VolumeIndex::new(root, directory, on_disk, paths).map_err(|error| {
         EvidenceError::Nonsense(format!("the docker root {root} cannot be looked at: {error}"))
     })
 }
 
 /// Every absolute path in the driver options, whatever the option is called: `device=/x`, `o=lowerdir=/a:/b,upperdir=/c`.
-fn option_paths(volume: &wire::Volume) -> Vec<OptionPath> {
-    let options = || volume.options.iter().flat_map(BTreeMap::iter);
-    let is_bind =
-        options().any(|(key, value)| key == "o" && value.split(',').any(|o| matches!(o, "bind" | "rbind")));
-    options()
+fn option_paths(volume: &str, options: &BTreeMap<String, String>) -> Vec<OptionPath> {
+    let is_bind = options
+        .iter()
+        .any(|(key, value)| key == "o" && value.split(',').any(|option| matches!(option, "bind" | "rbind")));
+    options
+        .iter()
         .flat_map(|(key, value)| value.split([',', '=', ':']).map(move |part| (key, value, part)))
         .filter(|(_, _, part)| part.starts_with('/'))
         .map(|(key, value, part)| OptionPath {
             path: PathBuf::from(part),
-            holder: option_holder(volume),
+            holder: Holder {
+                kind: HolderKind::Volume,
+                id: volume.to_owned(),
+                name: volume.to_owned(),
+                detail: "its driver options lead into this volume".to_owned(),
+            },
             is_bind_device: is_bind && key == "device" && part == value,
         })
         .collect()
 }
 
-fn option_holder(volume: &wire::Volume) -> Holder {
-    Holder {
-        kind: HolderKind::Volume,
-        id: volume.name.clone(),
-        name: volume.name.clone(),
-        detail: "its driver options lead into this volume".to_owned(),
+/// The options that the engine mounts a volume with, under the names that the API has for them. A file that cannot be read or
+/// understood hides what it leads into (I2).
+fn options_on_disk(
+    directory: &VolumesDir,
+    name: &VolumeName,
+) -> Result<BTreeMap<String, String>, EvidenceError> {
+    #[derive(serde::Deserialize)]
+    struct OnDisk {
+        #[serde(rename = "MountType")]
+        kind: String,
+        #[serde(rename = "MountOpts")]
+        options: String,
+        #[serde(rename = "MountDevice")]
+        device: String,
     }
+    let silent = |why: String| EvidenceError::Silent {
+        witness: Witness::BindSources,
+        why: format!(
+            "{}/opts.json {why}; it tells what volume {name} mounts. Mend the file or remove the volume",
+            directory.path_of(name).display()
+        ),
+    };
+    let text = directory.options_file(name).map_err(|error| silent(format!("cannot be read ({error})")))?;
+    let on_disk: OnDisk =
+        serde_json::from_slice(&text).map_err(|error| silent(format!("is not understood ({error})")))?;
+    Ok(BTreeMap::from([
+        ("type".to_owned(), on_disk.kind),
+        ("o".to_owned(), on_disk.options),
+        ("device".to_owned(), on_disk.device),
+    ]))
 }
 
 fn make_volume(

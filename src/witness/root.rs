@@ -12,6 +12,9 @@ use crate::host::directory;
 use crate::host::engine::wire::{Container, Info, Volume};
 use crate::host::volumes_dir::VolumesDir;
 
+/// What 20.10 tells as the change time of `_data` when there is none: year 1.
+const NO_DATA: i64 = -62_135_596_800;
+
 /// Why the root here is not the engine's, or could not be proven to be; none when it is.
 ///
 /// Container IDs are random, so one container directory that is here proves it. Without containers the engine's ID on disk
@@ -45,7 +48,9 @@ pub fn problem(
 
 fn has_container(root: BorrowedFd<'_>, id: &str) -> bool {
     let find = || {
-        let containers = directory::open_child(root, c"containers")?;
+        // The engine itself follows a `containers` that is a link.
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let containers = rustix::fs::openat(root, c"containers", flags, Mode::empty())?;
         directory::facts_of_child(containers.as_fd(), &directory::c_name(id)?)
     };
     find().is_ok_and(|facts| facts.is_directory)
@@ -65,6 +70,10 @@ fn changed_when_the_engine_says(volume: &Volume, index: &VolumeIndex) -> Option<
     let told = parse_time(volume.created_at.as_deref()?)?.timestamp();
     let name = VolumeName::new(volume.name.clone()).ok()?;
     let seen = index.observed().get(&name)?;
+    if told == NO_DATA {
+        // A move was interrupted: the engine sees no data, and neither do we.
+        return Some(seen.directory.is_some() && seen.data.is_none());
+    }
     Some(seen.directory.iter().chain(&seen.data).any(|facts| facts.changed_at == told))
 }
 

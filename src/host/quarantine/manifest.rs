@@ -75,7 +75,7 @@ impl QuarantineDir {
             Err(Errno::NOENT) => return Ok(None),
             Err(source) => return Err(self.io("open", path, source)),
         };
-        let text = match read_file(entry.as_fd()) {
+        let text = match directory::read_file(entry.as_fd(), FILE, LARGEST) {
             Ok(text) => text,
             Err(Errno::NOENT) => {
                 let has_data = directory::child_exists(entry.as_fd(), DATA)
@@ -135,25 +135,6 @@ pub(super) fn parse(text: &[u8], directory: &str) -> Result<Manifest, BadManifes
         return Err(damaged(format!("is the manifest of another entry ({})", manifest.entry)));
     }
     Ok(manifest)
-}
-
-fn read_file(entry: BorrowedFd<'_>) -> rustix::io::Result<Vec<u8>> {
-    // Not blocking: a FIFO under this name must not hang the program.
-    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
-    let file = rustix::fs::openat(entry, FILE, flags, Mode::empty())?;
-    let mut text = Vec::new();
-    let mut buffer = [0_u8; 16 << 10];
-    loop {
-        match rustix::io::read(&file, &mut buffer) {
-            Ok(0) => return Ok(text),
-            Ok(length) => text.extend_from_slice(buffer.get(..length).unwrap_or(&[])),
-            Err(Errno::INTR) => {}
-            Err(error) => return Err(error),
-        }
-        if text.len() > LARGEST {
-            return Err(Errno::FBIG);
-        }
-    }
 }
 
 fn write_all(file: &OwnedFd, mut text: &[u8]) -> rustix::io::Result<()> {

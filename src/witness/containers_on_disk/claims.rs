@@ -74,6 +74,7 @@ pub(super) struct Told {
     pub(super) claims: Vec<Claim>,
     pub(super) unclear: Vec<Unclear>,
     given_name: Option<String>,
+    is_host_config_known: bool,
 }
 
 impl Told {
@@ -81,7 +82,15 @@ impl Told {
     pub(super) fn new(directory: String, files: Vec<Contents>) -> Self {
         let (driver, given_name) = (None, None);
         let (claims, unclear) = (Vec::new(), Vec::new());
-        let mut told = Self { directory, driver, mounts: Mounts::NoConfig, claims, unclear, given_name };
+        let mut told = Self {
+            directory,
+            driver,
+            mounts: Mounts::NoConfig,
+            claims,
+            unclear,
+            given_name,
+            is_host_config_known: false,
+        };
         // The engine reads `config.v2.json`; a `config.json` beside it is from before Docker 1.10.
         let primary = ["config.v2.json", "config.json"]
             .into_iter()
@@ -106,6 +115,11 @@ impl Told {
     pub(super) fn name(&self) -> &str {
         let short = || self.directory.get(..12).unwrap_or(&self.directory);
         self.given_name.as_deref().unwrap_or_else(short)
+    }
+
+    /// Whether `hostconfig.json` is understood, which names every volume that was given a name when the container was made.
+    pub(super) fn is_host_config_known(&self) -> bool {
+        self.is_host_config_known
     }
 
     /// The containers whose volumes it has too.
@@ -167,6 +181,7 @@ impl Told {
             Err(error) if error.is_data() => Some(UNKNOWN_FORM),
             Err(_) => Some(DAMAGED),
         };
+        self.is_host_config_known |= problem.is_none() && contents.file == "hostconfig.json";
         self.search(contents, problem);
     }
 

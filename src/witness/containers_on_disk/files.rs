@@ -131,7 +131,8 @@ fn is_foreign(kind: FileType) -> bool {
 }
 
 /// What a look at one name gives.
-enum Seen {
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Seen {
     /// It is gone, or nothing in it is a container's.
     NoContainer,
     /// Every file with a configuration in it.
@@ -144,14 +145,23 @@ fn read(containers: BorrowedFd<'_>, name: &CStr) -> Result<Seen, String> {
         Err(Errno::NOENT) => return Ok(Seen::NoContainer),
         Err(error) => return not_opened(containers, name, error),
     };
-    let names = match directory::list(directory.as_fd()) {
+    read_open(containers, name, directory.as_fd())
+}
+
+/// Reads an open directory, and then looks whether it is still there.
+pub(super) fn read_open(
+    containers: BorrowedFd<'_>,
+    name: &CStr,
+    directory: BorrowedFd<'_>,
+) -> Result<Seen, String> {
+    let names = match directory::list(directory) {
         Ok(names) => names,
         Err(Errno::NOENT) => Vec::new(),
         Err(error) => return Err(format!("it cannot be listed ({error})")),
     };
     let mut files = Vec::new();
     for file in names.into_iter().map(|(file, _)| file).filter(|file| is_configuration(file)) {
-        if let Some(bytes) = read_file(directory.as_fd(), &file)? {
+        if let Some(bytes) = read_file(directory, &file)? {
             files.push(Contents { file: directory::shown(&file), bytes });
         }
     }

@@ -1,6 +1,7 @@
 #![expect(clippy::disallowed_methods, reason = "a test makes its own docker root, by path")]
 
 use std::collections::{BTreeSet, HashSet};
+use std::os::fd::AsFd as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -76,8 +77,13 @@ impl Root {
         names.extend(self.other_volumes.iter().map(|name| VolumeName::new(*name).unwrap()));
         let places = paths(&examined.told, &self.listed);
         let places = places.into_keys().map(|path| (path.clone(), index.locate(&path).unwrap())).collect();
-        let known =
-            Known { needles: Needles::new(names), places, listed: &self.listed, driver: Some("overlay2") };
+        let known = Known {
+            needles: Needles::new(names),
+            places,
+            anonymous: self.index().observed().keys().filter(|name| name.is_generated()).cloned().collect(),
+            listed: &self.listed,
+            driver: Some("overlay2"),
+        };
         let mut answer = known.answer(&examined.told, index.root())?;
         answer.notes.extend(examined.notes);
         Ok(answer)
@@ -311,11 +317,30 @@ fn a_damaged_file_is_searched_for_every_volume() {
             "not loaded by the engine (config.v2.json is damaged), named in config.v2.json"
         );
         assert_eq!(answer.references[0].holder.name, &ID[..12]);
-        assert!(root.notes().contains("may have held more"), "{}", root.notes());
+        assert!(root.notes().contains("every anonymous volume may be its own"), "{}", root.notes());
     }
-    let mut root = Root::new(&[]).container(ID, &[("config.v2.json", r#""Name":"plugin-volume","Dri"#)]);
+    let broken = ("config.v2.json", r#""Name":"plugin-volume","Dri"#);
+    let mut root = Root::new(&[]).container(ID, &[broken, ("hostconfig.json", NO_BINDS)]);
     root.other_volumes.push("plugin-volume");
     assert_eq!(root.volumes(), ["plugin-volume"]);
+    // Without the other file nobody knows which named volumes it had.
+    let cut = ("config.v2.json", r#"{"Name":"plugin-volume","Dri"#);
+    let mut root = Root::new(&[]).container(ID, &[cut]);
+    root.other_volumes.push("plugin-volume");
+    assert_refuses(
+        &root.refusal(),
+        &root.directory(ID),
+        "config.v2.json is damaged, and what is left does not tell",
+    );
+}
+
+#[test]
+fn a_damaged_file_may_have_named_any_anonymous_volume() {
+    let anonymous = "ab".repeat(32);
+    let binds = r#"{"Binds":["pg-data:/d"]}"#;
+    let root = Root::new(&["pg-data", "other-data", &anonymous])
+        .container(ID, &[("config.v2.json", "{\"ID\":\"x\",\"Sta"), ("hostconfig.json", binds)]);
+    assert_eq!(root.volumes(), [anonymous.as_str(), "pg-data"]);
 }
 
 #[test]
@@ -371,9 +396,9 @@ fn a_damaged_hostconfig_is_searched_and_the_other_file_is_not() {
         .container(ID, &[("config.v2.json", &config("{}")), ("hostconfig.json", r#"{"Binds":["pg-data:/"#)]);
     assert_eq!(root.volumes(), ["pg-data"]);
     assert!(root.ask().unwrap().references[0].holder.detail.contains("hostconfig.json is damaged"));
-    let root = Root::new(&["pg-data"])
-        .container(ID, &[("config.v2.json", &config("{}")), ("hostconfig.json", r#"["pg-data:/d"]"#)]);
-    assert_eq!(root.volumes(), ["pg-data"]);
+    for odd in [r#"["pg-data:/d"]"#, r#"{"NewBinds":["pg-data:/d"]}"#, r#"{"Binds":{"/d":"pg-data"}}"#] {
+        assert_eq!(host(odd, &["pg-data", "decoy"]).volumes(), ["pg-data"], "{odd}");
+    }
 }
 
 #[test]
@@ -387,7 +412,7 @@ fn a_broken_file_that_names_nothing_is_refused() {
         let root =
             Root::new(&["pg-data"]).container(ID, &[("config.v2.json", lost), ("hostconfig.json", binds)]);
         assert_eq!(root.volumes(), ["pg-data"], "{lost}");
-        assert!(root.notes().contains("may have held more"), "{}", root.notes());
+        assert!(root.notes().contains("every anonymous volume may be its own"), "{}", root.notes());
     }
 }
 
@@ -479,6 +504,7 @@ fn leftovers_beside_a_good_configuration_count_too() {
             ("hostconfig.json", NO_BINDS),
             (".tmp-config.v2.json77", r#"{"Name":"old-data","#),
             (".tmp-hostconfig.json78", ""),
+            ("config.v2.json.bak", ""),
         ],
     );
     assert_eq!(root.volumes(), ["old-data", "pg"]);
@@ -514,6 +540,18 @@ fn a_container_that_is_just_being_made_is_looked_at_again() {
     meanwhile.join().unwrap();
     assert_eq!(answer.references.len(), 1, "{answer:?}");
     assert_eq!(answer.notes, Vec::<String>::new());
+}
+
+#[test]
+fn a_container_that_goes_away_while_it_is_read_holds_nothing() {
+    let root = Root::new(&["pg"]).container(ID, &[("config.v2.json", &mount("pg"))]);
+    let open = |path: PathBuf| crate::host::directory::open_path(&path).unwrap();
+    let (containers, directory) = (open(root.path().join("containers")), open(root.directory(ID)));
+    let id = std::ffi::CString::new(ID).unwrap();
+    let read = || files::read_open(containers.as_fd(), &id, directory.as_fd()).unwrap();
+    assert_ne!(read(), files::Seen::NoContainer);
+    std::fs::remove_dir_all(root.directory(ID)).unwrap();
+    assert_eq!(read(), files::Seen::NoContainer);
 }
 
 #[test]
