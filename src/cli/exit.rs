@@ -142,6 +142,7 @@ fn of_step(error: &StepError) -> Exit {
             | QuarantineError::DamagedManifest { .. }
             | QuarantineError::NotTheSame { .. } => of_quarantine(error),
         },
+        StepError::Swap { source, .. } => of_step(source),
         StepError::Engine(_)
         | StepError::Ledger(_)
         | StepError::Deletion(_)

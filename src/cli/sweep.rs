@@ -113,6 +113,7 @@ fn told_step(done: &Done) -> String {
         Done::InDoubt(name, entry, why) => {
             format!("volume {name} is in doubt (entry {entry}); its data is kept: {}", safe(why))
         }
+        Done::Kept(entry, why) => format!("kept entry {entry}: {}", safe(why)),
         Done::Deleted(entry, freed) => format!("deleted entry {entry}, {}", bytes(*freed)),
         Done::DeletionStopped(entry) => format!("stopped deleting entry {entry}; the next sweep goes on"),
         Done::Failed(what, error) => format!("{} failed: {}", safe(what), safe(&error.to_string())),

@@ -22,11 +22,22 @@ pub struct EngineFacts {
     pub root_problem: Option<String>,
 }
 
+/// What a brake doubts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Doubt {
+    /// That this is the engine and the root that it is taken for: then not even an interrupted move may be undone.
+    Engine,
+    /// That the engine sees all references: undoing an interrupted move needs none.
+    References,
+}
+
 /// A refusal of a whole sweep.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Refusal {
     /// A stable word.
     pub word: &'static str,
+    /// What it doubts.
+    pub doubt: Doubt,
     /// What was seen, what was expected, what to do.
     pub text: String,
 }
@@ -39,10 +50,12 @@ pub fn refusals(facts: &EngineFacts, ledger: &LedgerState, limits: &Limits) -> V
     [
         facts.root_problem.as_ref().map(|problem| Refusal {
             word: "root_not_here",
+            doubt: Doubt::Engine,
             text: format!("{problem}. Run volgc on the engine's machine, as root; `volgc report` works from anywhere"),
         }),
         facts.is_podman.then(|| Refusal {
             word: "podman",
+            doubt: Doubt::Engine,
             text: "this is Podman, which deletes any volume whose name begins with the one given (podman issue 23943); \
                    volgc reports on it, and moves nothing"
                 .to_owned(),
@@ -63,6 +76,7 @@ fn other_engine(facts: &EngineFacts, ledger: &LedgerState) -> Option<Refusal> {
     }
     Some(Refusal {
         word: "other_engine",
+        doubt: Doubt::Engine,
         text: format!(
             "the engine that answers is {} with root {}, but the ledger is about {} with root {}. If that is right, run \
              `volgc acknowledge`; else check [docker] host and --state-dir",
@@ -75,6 +89,7 @@ fn empty_list(facts: &EngineFacts, ledger: &LedgerState, limits: &Limits) -> Opt
     let before = ledger.last_containers?;
     (facts.containers == 0 && before > u64::from(limits.sudden_orphans)).then(|| Refusal {
         word: "empty_container_list",
+        doubt: Doubt::References,
         text: format!(
             "the engine lists no container at all, and there were {before} at the last sweep. If they were all removed on \
              purpose, run `volgc acknowledge`; else find out why the engine does not show them"
@@ -94,6 +109,7 @@ fn live_restore(facts: &EngineFacts) -> Option<Refusal> {
     }
     Some(Refusal {
         word: "live_restore",
+        doubt: Doubt::References,
         text: format!(
             "engine {} loses its volume references when it restarts under live-restore (moby issue 44231, fixed in 20.10.19); \
              upgrade the engine or switch live-restore off",

@@ -4,7 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, Utc};
 
-use super::reference::{Reference, Witness};
+use super::entry::EntryId;
+use super::reference::{Holder, Reference, Witness};
 use super::volume::{Volume, VolumeName};
 
 /// Which engine was observed.
@@ -27,6 +28,8 @@ pub struct Answer {
     pub witness: Witness,
     /// Every reference it sees.
     pub references: Vec<Reference>,
+    /// Quarantine entries whose data something holds.
+    pub entry_holders: Vec<(EntryId, Holder)>,
     /// What an administrator may want to know but what is no reference, as an ancestor bind.
     pub notes: Vec<String>,
 }
@@ -34,7 +37,7 @@ pub struct Answer {
 impl Answer {
     /// An answer without notes.
     pub fn new(witness: Witness, references: Vec<Reference>) -> Self {
-        Self { witness, references, notes: Vec::new() }
+        Self { witness, references, entry_holders: Vec::new(), notes: Vec::new() }
     }
 }
 
@@ -59,6 +62,7 @@ pub struct Inventory {
     engine: EngineIdentity,
     volumes: BTreeMap<VolumeName, Volume>,
     references: BTreeMap<VolumeName, Vec<Reference>>,
+    entry_holders: BTreeMap<EntryId, Vec<Holder>>,
     notes: Vec<String>,
 }
 
@@ -75,12 +79,16 @@ impl Inventory {
     ) -> Result<Self, IncompleteInventory> {
         let mut answered = BTreeSet::new();
         let mut references: BTreeMap<VolumeName, Vec<Reference>> = BTreeMap::new();
+        let mut entry_holders: BTreeMap<EntryId, Vec<Holder>> = BTreeMap::new();
         let mut notes = Vec::new();
         for answer in answers {
             if !answered.insert(answer.witness) {
                 return Err(IncompleteInventory::Twice(answer.witness));
             }
             notes.extend(answer.notes);
+            for (entry, holder) in answer.entry_holders {
+                entry_holders.entry(entry).or_default().push(holder);
+            }
             for reference in answer.references {
                 references.entry(reference.volume.clone()).or_default().push(reference);
             }
@@ -99,7 +107,7 @@ impl Inventory {
                 return Err(IncompleteInventory::DuplicateVolume(twice.name));
             }
         }
-        Ok(Self { taken_at, engine, volumes: by_name, references, notes })
+        Ok(Self { taken_at, engine, volumes: by_name, references, entry_holders, notes })
     }
 
     /// When the last witness had answered.
@@ -138,6 +146,11 @@ impl Inventory {
             .iter()
             .filter(|(name, _)| !self.volumes.contains_key(*name))
             .map(|(name, references)| (name, references.as_slice()))
+    }
+
+    /// Who holds the data of quarantine entries.
+    pub fn entry_holders(&self) -> &BTreeMap<EntryId, Vec<Holder>> {
+        &self.entry_holders
     }
 
     /// Remarks of the witnesses.

@@ -6,6 +6,7 @@ pub mod engine;
 pub mod engine_process;
 pub mod fault;
 pub mod ledger;
+pub mod proc;
 pub mod quarantine;
 pub mod unlink;
 pub mod usage;

@@ -6,14 +6,17 @@ use std::path::PathBuf;
 
 use tokio_util::sync::CancellationToken;
 
-use super::mover::{Mover, StepError};
+use super::mover::{Mover, StepError, now};
+use super::quarantine::held_by;
 use crate::gc::entry::{Entry, EntryId, EntryState, Manifest};
 use crate::gc::history::{Happening, HistoryLine};
+use crate::gc::ledger::HoldTarget;
 use crate::host::clock;
 use crate::host::directory;
 use crate::host::ledger::Ledger;
 use crate::host::quarantine::{DeletionError, QuarantineDir};
 use crate::host::unlink::{DeleteOptions, Deleted};
+use crate::witness::kernel;
 
 /// A deletion that was begun: nothing but the walk is left.
 #[derive(Debug)]
@@ -24,21 +27,56 @@ pub struct BegunDeletion {
     pub manifest: Option<Box<Manifest>>,
 }
 
+/// What became of the order to delete an entry.
+#[derive(Debug)]
+pub enum Begun {
+    /// It is out of the quarantine.
+    Deletion(BegunDeletion),
+    /// It stays, with the reason.
+    Kept(String),
+}
+
 impl Mover<'_> {
-    /// Takes an entry out of the quarantine, after one more check (I3). From here on it cannot be restored.
-    pub fn begin_deletion(&mut self, entry: &EntryId) -> Result<BegunDeletion, StepError> {
+    /// Takes an entry out of the quarantine, after one more look (I3). From here on it cannot be restored.
+    pub async fn begin_deletion(&mut self, entry: &EntryId, by_hand: bool) -> Result<Begun, StepError> {
         let unfinished =
             self.quarantine.entries()?.into_iter().any(|found| found == Entry::Deleting(entry.clone()));
         if unfinished {
-            return Ok(BegunDeletion { entry: entry.clone(), manifest: None });
+            return Ok(Begun::Deletion(BegunDeletion { entry: entry.clone(), manifest: None }));
         }
         let manifest = self.quarantine.manifest(entry)?;
         if manifest.state != EntryState::Quarantined {
             return Err(StepError::Refused(format!("entry {entry} is {}", manifest.state.word())));
         }
+        if let Some(why) = self.reason_to_keep(&manifest, by_hand).await? {
+            return Ok(Begun::Kept(why));
+        }
         self.quarantine.begin_deletion(entry)?;
         self.ledger.forget_entry(entry)?;
-        Ok(BegunDeletion { entry: entry.clone(), manifest: Some(Box::new(manifest)) })
+        Ok(Begun::Deletion(BegunDeletion { entry: entry.clone(), manifest: Some(Box::new(manifest)) }))
+    }
+
+    /// What began to need the entry since the plan was made: the moves before it may have taken long.
+    async fn reason_to_keep(&self, manifest: &Manifest, by_hand: bool) -> Result<Option<String>, StepError> {
+        let (now, target) = (now()?, HoldTarget::Entry { entry: manifest.entry.clone() });
+        if let Some(hold) = self.holds.iter().find(|hold| hold.target == target && hold.is_active(now)) {
+            return Ok(Some(format!("an operator holds it: {}", hold.reason)));
+        }
+        let held = self.held().await?;
+        if let Some(holder) = held.entries.get(&manifest.entry).and_then(|holders| holders.first()) {
+            return Ok(Some(format!("held by {} {} ({})", holder.kind.word(), holder.name, holder.detail)));
+        }
+        if let Some(process) =
+            kernel::processes_in(self.quarantine.descriptor(), manifest.entry.as_str()).await?
+        {
+            return Ok(Some(format!("process {} {} is in it: {}", process.id, process.name, process.detail)));
+        }
+        if self.engine.reading().volume(&manifest.name).await?.is_some() {
+            // What names it, names the volume that has the name now.
+            let why = format!("the name {} runs on another volume by now", manifest.name);
+            return Ok((!by_hand).then_some(why));
+        }
+        Ok(held.volumes.get(&manifest.name).and_then(|held| held.first()).map(held_by))
     }
 }
 

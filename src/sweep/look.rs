@@ -65,7 +65,12 @@ pub async fn look(
     let context =
         Context { holds: &before.holds, acknowledged: &settings.acknowledged_containers, now: at.wall };
     let observation = observe(engine, context).await?;
-    let quarantine = read_quarantine(&observation)?;
+    let mut quarantine = read_quarantine(&observation)?;
+    for (entry, holders) in observation.inventory.entry_holders() {
+        let names: Vec<String> =
+            holders.iter().map(|holder| format!("{} {}", holder.kind.word(), holder.name)).collect();
+        quarantine.held.insert(entry.clone(), names.join(", "));
+    }
     let facts = engine_facts(engine, &observation);
     let refusals = brakes::refusals(&facts, before, &settings.policy.limits);
     let seen: Vec<SeenEntry<'_>> = quarantine

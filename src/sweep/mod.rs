@@ -14,6 +14,7 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 use crate::config::Settings;
+use crate::gc::brakes::Doubt;
 use crate::gc::entry::{EntryId, Manifest};
 use crate::gc::guard::{self, Violation};
 use crate::gc::history::{Happening, HistoryLine};
@@ -26,7 +27,7 @@ use crate::host::fault::{self, Point};
 use crate::host::ledger::{Ledger, LedgerError};
 use crate::host::quarantine::{Lock, LockError, QuarantineDir, QuarantineError};
 use crate::host::volumes_dir::VolumesDir;
-use delete::BegunDeletion;
+use delete::{Begun, BegunDeletion};
 use look::{Look, LookError, look};
 use mover::{Mover, StepError};
 use quarantine::Quarantined;
@@ -85,6 +86,8 @@ pub enum Done {
     Left(VolumeName, String),
     /// The engine has not answered.
     InDoubt(VolumeName, EntryId, String),
+    /// The entry was due, and something began to need it since.
+    Kept(EntryId, String),
     /// The entry is gone for good: how many bytes that freed.
     Deleted(EntryId, u64),
     /// The deletion was stopped, and is taken up by a later sweep.
@@ -111,7 +114,11 @@ impl Swept {
     pub fn has_failures(&self) -> bool {
         let steps = self.done.iter().any(|done| match done {
             Done::Failed(..) | Done::InDoubt(..) => true,
-            Done::Quarantined(..) | Done::Left(..) | Done::Deleted(..) | Done::DeletionStopped(_) => false,
+            Done::Quarantined(..)
+            | Done::Left(..)
+            | Done::Kept(..)
+            | Done::Deleted(..)
+            | Done::DeletionStopped(_) => false,
         });
         steps
             || self.recovered.iter().any(|(_, result)| match result {
@@ -132,7 +139,7 @@ impl Sweeper<'_> {
     pub async fn sweep(&mut self, order: &Order) -> Result<Swept, SweepError> {
         let remembered = self.ledger.read()?;
         let first = look(self.engine.reading(), &remembered, self.settings, order, clock::read()?).await?;
-        if !first.refusals.is_empty() {
+        if first.refusals.iter().any(|refusal| refusal.doubt == Doubt::Engine) {
             self.record_refusals(&first)?;
             return Ok(Swept { look: first, recovered: Vec::new(), done: Vec::new(), stopped: false });
         }
@@ -140,9 +147,13 @@ impl Sweeper<'_> {
             // A missing root is a refusal, so there is one here.
             return Ok(Swept { look: first, recovered: Vec::new(), done: Vec::new(), stopped: false });
         };
-        let wants_to_move = !first.plan.steps().is_empty();
+        let wants_to_move = first.refusals.is_empty() && !first.plan.steps().is_empty();
         let Some(locked) = self.lock(&root, wants_to_move).await? else {
-            self.write_down(&first)?;
+            if first.refusals.is_empty() {
+                self.write_down(&first)?;
+            } else {
+                self.record_refusals(&first)?;
+            }
             return Ok(Swept { look: first, recovered: Vec::new(), done: Vec::new(), stopped: false });
         };
         self.sweep_locked(order, &root, first, locked).await
@@ -207,8 +218,9 @@ impl Sweeper<'_> {
                     Err(error) => Done::Failed(format!("quarantine of volume {name}"), error),
                 });
             }
-            Step::Delete(entry) => match mover.begin_deletion(&entry) {
-                Ok(deletion) => begun.push(deletion),
+            Step::Delete(entry) => match mover.begin_deletion(&entry, by_hand).await {
+                Ok(Begun::Deletion(deletion)) => begun.push(deletion),
+                Ok(Begun::Kept(why)) => done.push(Done::Kept(entry, why)),
                 Err(error) => done.push(Done::Failed(format!("deletion of entry {entry}"), error)),
             },
         }
@@ -250,11 +262,19 @@ impl Sweeper<'_> {
         mover.recover().await?;
         let manifest = mover.quarantine.manifest(entry)?;
         let name = target.unwrap_or_else(|| manifest.name.clone());
+        // Nothing is taken away for a restore that is going to be refused.
+        mover.check_entry(&manifest, &name)?;
         let replaced = match replace {
             Replace::Refuse => None,
             Replace::Quarantine => self.make_room(&root, &locked.directory, &name).await?,
         };
-        self.mover(&root, &look, &locked.directory)?.restore(&manifest, &name).await?;
+        let mut mover = self.mover(&root, &look, &locked.directory)?;
+        if let Err(error) = mover.restore(&manifest, &name).await {
+            return Err(match replaced {
+                None => error.into(),
+                Some(replaced) => mover.swap_back(error, &replaced, &name).await?.into(),
+            });
+        }
         Ok(Restored::Done { manifest: Box::new(manifest), name, replaced })
     }
 
@@ -401,7 +421,7 @@ pub fn count(done: &[Done]) -> BTreeMap<&'static str, usize> {
     for one in done {
         let word = match one {
             Done::Quarantined(..) => "quarantined",
-            Done::Left(..) => "left",
+            Done::Left(..) | Done::Kept(..) => "left",
             Done::InDoubt(..) => "in doubt",
             Done::Deleted(..) => "deleted",
             Done::DeletionStopped(_) => "stopped",

@@ -1,6 +1,5 @@
 //! What every step that moves data works with: the handles that can change something, and the question to the witnesses.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
@@ -10,8 +9,6 @@ use crate::config::Settings;
 use crate::gc::entry::{EntryId, EntryState, Manifest};
 use crate::gc::history::{Happening, HistoryLine};
 use crate::gc::ledger::{Hold, LedgerState};
-use crate::gc::reference::Reference;
-use crate::gc::volume::VolumeName;
 use crate::host::clock;
 use crate::host::engine::{ChangingEngine, EngineError};
 use crate::host::ledger::{Ledger, LedgerError};
@@ -19,7 +16,7 @@ use crate::host::quarantine::{DeletionError, QuarantineDir, QuarantineError};
 use crate::host::volumes_dir::VolumesDir;
 use crate::witness::EvidenceError;
 use crate::witness::index::VolumeIndex;
-use crate::witness::observe::{Context, ask_again};
+use crate::witness::observe::{Context, Held, ask_again};
 
 /// The handles of one sweep or command, made while its lock is held.
 #[derive(Debug)]
@@ -75,6 +72,14 @@ pub enum StepError {
         /// The ordered error.
         source: rustix::io::Errno,
     },
+    /// A restore in the place of another volume failed.
+    #[error("{source}; {consequence}")]
+    Swap {
+        /// Why it failed.
+        source: Box<StepError>,
+        /// Where the other volume is.
+        consequence: String,
+    },
     /// The situation forbids it; the sentence says what to do.
     #[error("{0}")]
     Refused(String),
@@ -83,7 +88,7 @@ pub enum StepError {
 impl Mover<'_> {
     /// Asks every witness again. The observation's index is used, so that the volume is also recognised by the identity of
     /// directories that are already renamed away.
-    pub(super) async fn references(&self) -> Result<BTreeMap<VolumeName, Vec<Reference>>, StepError> {
+    pub(super) async fn held(&self) -> Result<Held, StepError> {
         let context =
             Context { holds: &self.holds, acknowledged: &self.settings.acknowledged_containers, now: now()? };
         Ok(ask_again(self.engine.reading(), &self.index, context).await?)

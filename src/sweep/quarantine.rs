@@ -22,13 +22,14 @@ use crate::gc::history::Happening;
 use crate::gc::ledger::Clock;
 use crate::gc::policy::{Decision, Disposition};
 use crate::gc::reference::Reference;
-use crate::gc::volume::{Volume, VolumeIdentity};
+use crate::gc::volume::{Unmovable, Volume, VolumeIdentity};
 use crate::host::engine::{DeleteAnswer, wire};
 use crate::host::fault::{self, Point};
 use crate::host::quarantine::QuarantineError;
 use crate::host::usage::{self, UsageOptions};
 use crate::host::volumes_dir::Observed;
 use crate::host::{clock, directory};
+use crate::witness::kernel;
 
 /// How long a volume is measured after it was quarantined. The size is for people; a volume too large for this has none.
 const MEASURE_PATIENCE: Duration = Duration::from_secs(20);
@@ -74,10 +75,20 @@ impl Mover<'_> {
             self.undo(&manifest)?;
             return Err(error.into());
         }
-        if let Some(why) = self.reason_to_undo(&manifest).await {
-            self.undo(&manifest)?;
-            self.record(Happening::RolledBack, &manifest, why.clone())?;
-            return Ok(Quarantined::Left(why));
+        match self.reason_to_undo(&manifest).await {
+            Ok(None) => {}
+            Ok(Some(why)) => {
+                self.undo(&manifest)?;
+                self.record(Happening::RolledBack, &manifest, why.clone())?;
+                return Ok(Quarantined::Left(why));
+            }
+            // I2: evidence that is incomplete is a reason, and a failure.
+            Err(error) => {
+                self.undo(&manifest)?;
+                let why = format!("the evidence could not be asked for again: {error}");
+                self.record(Happening::RolledBack, &manifest, why)?;
+                return Err(error);
+            }
         }
         self.forget(manifest, WayBack::Open).await
     }
@@ -111,9 +122,18 @@ impl Mover<'_> {
             return Ok(Err("the engine counts a use of it that no container shows yet".to_owned()));
         }
         // I1: what began to use it since the plan was made.
-        let references = self.references().await?;
-        Ok(match references.get(&volume.name).and_then(|held| held.first()) {
-            Some(reference) => Err(held_by(reference)),
+        let held = self.held().await?;
+        if let Some(reference) = held.volumes.get(&volume.name).and_then(|held| held.first()) {
+            return Ok(Err(held_by(reference)));
+        }
+        if held.mounted.contains(&volume.name) {
+            return Ok(Err(Unmovable::Mounted.sentence().to_owned()));
+        }
+        let process = kernel::processes_in(self.volumes.volumes(), volume.name.as_str()).await?;
+        Ok(match process {
+            Some(process) => {
+                Err(format!("process {} {} is in it: {}", process.id, process.name, process.detail))
+            }
             None => Ok(observed),
         })
     }
@@ -162,15 +182,16 @@ impl Mover<'_> {
         })
     }
 
-    /// With the data in the entry: is there any reason not to go on? Evidence that is incomplete is one (I2).
-    async fn reason_to_undo(&self, manifest: &Manifest) -> Option<String> {
-        if let Err(error) = fault::at(Point::TakeAskAgain) {
-            return Some(format!("the evidence could not be asked for again: {error}"));
-        }
-        match self.references().await {
-            Err(error) => Some(format!("the evidence could not be asked for again: {error}")),
-            Ok(references) => references.get(&manifest.name).and_then(|held| held.first()).map(held_by),
-        }
+    /// With the data in the entry: is there any reason not to go on?
+    async fn reason_to_undo(&self, manifest: &Manifest) -> Result<Option<String>, StepError> {
+        fault::at(Point::TakeAskAgain)
+            .map_err(|source| StepError::Fault { action: "asking for the evidence again", source })?;
+        let held = self.held().await?;
+        // A container that was started meanwhile shows its mount at the quarantine's path.
+        let there = held.entries.get(&manifest.entry).and_then(|holders| holders.first());
+        Ok(held.volumes.get(&manifest.name).and_then(|held| held.first()).map(held_by).or_else(|| {
+            there.map(|holder| format!("held by {} {} ({})", holder.kind.word(), holder.name, holder.detail))
+        }))
     }
 
     /// Asks the engine to forget the volume whose data is in the entry.
@@ -202,7 +223,11 @@ impl Mover<'_> {
         fault::at(Point::EngineDeleted)
             .map_err(|source| StepError::Fault { action: "writing down the engine's answer", source })?;
         match (answer, way_back) {
-            (DeleteAnswer::Forgotten, _) => self.commit(&manifest).map(Quarantined::Done),
+            // The only order there was is answered: nothing can come any more.
+            (DeleteAnswer::Forgotten, WayBack::Open) => {
+                self.commit(&Manifest { state: before, ..manifest }).map(Quarantined::Done)
+            }
+            (DeleteAnswer::Forgotten, WayBack::Closed) => self.commit(&manifest).map(Quarantined::Done),
             (DeleteAnswer::Refused(message), WayBack::Open) => {
                 let why = format!("the engine refused to forget it: {message}");
                 self.undo(&manifest)?;

@@ -101,7 +101,7 @@ impl Mover<'_> {
     /// The engine does not know the volume although it was never asked to forget it: from 29.4 on it drops a volume without
     /// `_data` when it starts. When something still wants the volume it is restored, else it is in quarantine.
     async fn engine_lost_it(&mut self, manifest: &Manifest) -> Result<Recovered, StepError> {
-        let wanted = self.references().await?.contains_key(&manifest.name);
+        let wanted = self.held().await?.volumes.contains_key(&manifest.name);
         self.quarantine.remove_empty_volume_directory(&self.volumes, &manifest.name)?;
         self.commit(manifest)?;
         if wanted {
@@ -136,7 +136,8 @@ impl Mover<'_> {
         }
         let no_delete_can_come = asked_directly || age >= BEHIND_PROXY;
         let way_back = if no_delete_can_come { WayBack::Open } else { WayBack::Closed };
-        let holder = self.references().await?.get(&manifest.name).and_then(|held| held.first()).map(held_by);
+        let holder =
+            self.held().await?.volumes.get(&manifest.name).and_then(|held| held.first()).map(held_by);
         match (holder, way_back) {
             (None, _) => Ok(match self.forget(manifest.clone(), way_back).await? {
                 Quarantined::Done(_) => Recovered::Committed,

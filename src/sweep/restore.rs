@@ -5,7 +5,7 @@ use chrono::{DateTime, Utc};
 
 use super::mover::{Mover, StepError, now};
 use super::recover::BEHIND_PROXY;
-use crate::gc::entry::{Entry, EntryState, Manifest};
+use crate::gc::entry::{Entry, EntryId, EntryState, Manifest};
 use crate::gc::history::Happening;
 use crate::gc::volume::VolumeName;
 use crate::host::fault::{self, Point};
@@ -26,7 +26,26 @@ impl Mover<'_> {
         self.finish_restore(&restoring, name).await
     }
 
-    async fn check_restorable(&self, manifest: &Manifest, name: &VolumeName) -> Result<(), StepError> {
+    /// Gives the name back to the volume that had to make room for a restore which failed, and tells both.
+    pub(super) async fn swap_back(
+        &mut self,
+        failed: StepError,
+        replaced: &EntryId,
+        name: &VolumeName,
+    ) -> Result<StepError, StepError> {
+        let manifest = self.quarantine.manifest(replaced)?;
+        let consequence = match self.restore(&manifest, name).await {
+            Ok(()) => format!("volume {name} is as it was"),
+            Err(error) => format!(
+                "the volume that was {name} is in quarantine and could not be put back ({error}); `volgc restore {replaced}` \
+                 brings it back"
+            ),
+        };
+        Ok(StepError::Swap { source: Box::new(failed), consequence })
+    }
+
+    /// Whether the entry and the name are such that it could be restored, whatever has the name now.
+    pub(super) fn check_entry(&self, manifest: &Manifest, name: &VolumeName) -> Result<(), StepError> {
         let refuse = |why: String| Err(StepError::Refused(why));
         match &manifest.state {
             EntryState::Quarantined => {}
@@ -59,12 +78,17 @@ impl Mover<'_> {
                 name.as_str()
             ));
         }
+        Ok(())
+    }
+
+    async fn check_restorable(&self, manifest: &Manifest, name: &VolumeName) -> Result<(), StepError> {
+        self.check_entry(manifest, name)?;
         if self.engine.reading().volume(name).await?.is_some() {
-            return refuse(format!(
+            return Err(StepError::Refused(format!(
                 "a volume named {name} exists. Restore under another name (`volgc restore {0} --as NEW`), or quarantine the \
                  present one and swap (`volgc restore {0} --replace`)",
                 manifest.entry
-            ));
+            )));
         }
         Ok(())
     }

@@ -48,7 +48,8 @@ async fn locate_all(
 ) -> Result<Answer, EvidenceError> {
     let mut answer = Answer::new(Witness::BindSources, Vec::new());
     for (path, holders) in holders {
-        let (whereabouts, exists) = locate(Arc::clone(scene.index), path.clone()).await?;
+        let (whereabouts, exists) =
+            locate(Arc::clone(scene.index), path.clone(), Witness::BindSources).await?;
         let device =
             scene.index.option_paths().iter().find(|option| option.is_bind_device && option.path == path);
         if let (false, Some(OptionPath { holder: volume, .. })) = (exists, device) {
@@ -74,21 +75,29 @@ async fn locate_all(
                     path.display()
                 ));
             }
+            Whereabouts::Quarantined(entry) => {
+                answer.entry_holders.extend(holders.into_iter().map(|holder| (entry.clone(), holder)));
+            }
             Whereabouts::Elsewhere => {}
         }
     }
     Ok(answer)
 }
 
-/// On a thread of its own, because a path on a dead network file system blocks for ever.
-async fn locate(index: Arc<VolumeIndex>, path: PathBuf) -> Result<(Whereabouts, bool), EvidenceError> {
-    let silent = |why: String| EvidenceError::Silent { witness: Witness::BindSources, why };
+/// Where the path leads, and whether it exists. On a thread of its own, because one on a dead network file system blocks for
+/// ever.
+pub(super) async fn locate(
+    index: Arc<VolumeIndex>,
+    path: PathBuf,
+    witness: Witness,
+) -> Result<(Whereabouts, bool), EvidenceError> {
+    let silent = |why: String| EvidenceError::Silent { witness, why };
     let shown = path.clone();
     let look = tokio::task::spawn_blocking(move || Ok((index.locate(&path)?, exists(&path)?)));
     match tokio::time::timeout(PATIENCE, look).await {
         Ok(Ok(Ok(found))) => Ok(found),
         Ok(Ok(Err::<_, Errno>(error))) => Err(silent(format!(
-            "the bind source {} cannot be looked at ({error}); mend the path or remove its container",
+            "the bind source {} cannot be looked at ({error}); mend the path or remove what binds it",
             shown.display()
         ))),
         Ok(Err(error)) => Err(silent(format!("looking at {} failed: {error}", shown.display()))),

@@ -294,7 +294,7 @@ impl Known<'_> {
     fn inside(&self, path: &Path) -> Option<&VolumeName> {
         match self.places.get(path)? {
             Whereabouts::Inside(name) => Some(name),
-            Whereabouts::Above | Whereabouts::Elsewhere => None,
+            Whereabouts::Above | Whereabouts::Elsewhere | Whereabouts::Quarantined(_) => None,
         }
     }
 

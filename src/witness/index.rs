@@ -10,9 +10,11 @@ use std::sync::Arc;
 use rustix::fs::OFlags;
 use rustix::io::Errno;
 
+use crate::gc::entry::EntryId;
 use crate::gc::reference::Holder;
-use crate::gc::volume::{DirectoryIdentity, VolumeName};
+use crate::gc::volume::{Class, DirectoryIdentity, VolumeName};
 use crate::host::directory;
+use crate::host::quarantine::DIRECTORY as QUARANTINE;
 use crate::host::volumes_dir::{Observed, VolumesDir};
 
 /// How many links one path may go through: as many as the kernel allows (`path_resolution(7)`).
@@ -28,6 +30,8 @@ pub enum Whereabouts {
     Inside(VolumeName),
     /// The volumes directory itself or something above it, as backup agents bind.
     Above,
+    /// At or below this entry of the quarantine.
+    Quarantined(EntryId),
     /// Elsewhere.
     Elsewhere,
 }
@@ -49,10 +53,12 @@ pub struct VolumeIndex {
     root: PathBuf,
     directory: Option<Arc<VolumesDir>>,
     volumes_place: Option<Place>,
+    quarantine_place: Option<Place>,
     ancestors: Vec<Place>,
     by_place: HashMap<Place, VolumeName>,
     observed: BTreeMap<VolumeName, Observed>,
     option_paths: Vec<OptionPath>,
+    classes: BTreeMap<VolumeName, Class>,
 }
 
 impl VolumeIndex {
@@ -70,22 +76,38 @@ impl VolumeIndex {
                 by_place.insert(place_of(&facts.identity), name.clone());
             }
         }
-        let (volumes_place, ancestors) = match &directory {
-            Some(directory) => {
-                let volumes = place_of(&directory::facts(directory.volumes())?.identity);
-                (Some(volumes), ancestors_of(directory)?)
-            }
-            None => (None, Vec::new()),
+        let (volumes_place, quarantine_place, ancestors) = match &directory {
+            Some(directory) => (
+                Some(place_of(&directory::facts(directory.volumes())?.identity)),
+                quarantine_place(directory)?,
+                ancestors_of(directory)?,
+            ),
+            None => (None, None, Vec::new()),
         };
         Ok(Self {
             root: PathBuf::from(root),
             directory,
             volumes_place,
+            quarantine_place,
             ancestors,
             by_place,
             observed,
             option_paths,
+            classes: BTreeMap::new(),
         })
+    }
+
+    /// The same, with every volume that the engine lists, of whatever driver. Names that are only in quarantine may be among
+    /// them, so that what could mean them holds them too.
+    #[must_use]
+    pub fn with_classes(mut self, classes: BTreeMap<VolumeName, Class>) -> Self {
+        self.classes = classes;
+        self
+    }
+
+    /// The volumes that the engine lists, of whatever driver.
+    pub fn classes(&self) -> &BTreeMap<VolumeName, Class> {
+        &self.classes
     }
 
     /// The docker root's path as the engine names it.
@@ -137,6 +159,11 @@ impl VolumeIndex {
             if let Some(name) = self.by_place.get(&place) {
                 return Ok(Whereabouts::Inside(name.clone()));
             }
+            if self.quarantine_place == Some(place)
+                && let Some(entry) = first_entry(&below)
+            {
+                return Ok(Whereabouts::Quarantined(entry));
+            }
             if self.volumes_place == Some(place) {
                 return Ok(first_name(&below).map_or(Whereabouts::Above, Whereabouts::Inside));
             }
@@ -155,6 +182,9 @@ impl VolumeIndex {
     /// renamed away.
     fn locate_by_text(&self, path: &Path) -> Whereabouts {
         let path = normalised(path);
+        if let Some(entry) = path.strip_prefix(self.root.join(QUARANTINE)).ok().and_then(first_entry) {
+            return Whereabouts::Quarantined(entry);
+        }
         let volumes = self.root.join("volumes");
         match path.strip_prefix(&volumes) {
             Ok(below) => first_name(below).map_or(Whereabouts::Above, Whereabouts::Inside),
@@ -166,6 +196,10 @@ impl VolumeIndex {
 
 fn place_of(identity: &DirectoryIdentity) -> Place {
     (identity.device, identity.inode)
+}
+
+fn first_entry(below: &Path) -> Option<EntryId> {
+    first_name(below).and_then(|name| EntryId::new(name.as_str()).ok())
 }
 
 fn first_name(below: &Path) -> Option<VolumeName> {
@@ -191,6 +225,14 @@ fn normalised(path: &Path) -> PathBuf {
     clean
 }
 
+fn quarantine_place(directory: &VolumesDir) -> rustix::io::Result<Option<Place>> {
+    match directory::facts_of_child(directory.root(), &directory::c_name(QUARANTINE)?) {
+        Ok(facts) => Ok(Some(place_of(&facts.identity))),
+        Err(Errno::NOENT) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
 /// The directories from the volumes directory's parent up to `/`.
 fn ancestors_of(directory: &VolumesDir) -> rustix::io::Result<Vec<Place>> {
     let real = real_path(directory.volumes())?;
@@ -201,6 +243,11 @@ fn facts_at(path: &Path) -> rustix::io::Result<directory::Facts> {
     // O_PATH: nothing is opened, so no device is touched and no FIFO waits.
     let file = rustix::fs::open(path, OFlags::PATH | OFlags::CLOEXEC, rustix::fs::Mode::empty())?;
     directory::facts(file.as_fd())
+}
+
+/// Where a path leads when every link in it is followed, also one whose target is not there.
+pub fn without_links(path: &Path) -> rustix::io::Result<PathBuf> {
+    resolve(path).map(|(real, rest)| real.join(rest))
 }
 
 /// The real path of the deepest part of `path` that exists, and what is left of it. Links are followed by hand, because one whose

@@ -7,9 +7,12 @@ pub mod binds;
 pub mod containers_on_disk;
 pub mod engine;
 pub mod index;
+pub mod kernel;
 pub mod observe;
 pub mod operator;
+pub mod options;
 pub mod root;
+pub mod swarm;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -93,14 +96,15 @@ pub struct Evidence {
 
 /// Asks every witness once.
 pub async fn ask_all(scene: Scene<'_>) -> Result<Evidence, EvidenceError> {
+    let kernel = kernel::ask(scene).await?;
     let answers = vec![
         engine::ask(scene)?,
         binds::ask(scene).await?,
         // The places of the witnesses that are still to come: they answer "nothing seen".
         containers_on_disk::ask(scene).await?,
-        Answer::new(Witness::Kernel, Vec::new()),
-        Answer::new(Witness::Swarm, Vec::new()),
+        kernel.answer,
+        swarm::ask(scene).await?,
         operator::ask(scene),
     ];
-    Ok(Evidence { answers, mounted: BTreeSet::new() })
+    Ok(Evidence { answers, mounted: kernel.mounted })
 }

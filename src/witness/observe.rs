@@ -1,20 +1,20 @@
 //! One observation of the host: volumes and their directories first, then every witness, put together to an inventory.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 use rayon::iter::{IntoParallelIterator as _, ParallelIterator as _};
 
-use super::index::{OptionPath, VolumeIndex};
-use super::{EvidenceError, Scene, ask_all, engine as engine_witness, root};
+use super::index::VolumeIndex;
+use super::{EvidenceError, Scene, ask_all, engine as engine_witness, options, root};
+use crate::gc::entry::EntryId;
 use crate::gc::inventory::{EngineIdentity, Inventory};
 use crate::gc::ledger::Hold;
-use crate::gc::reference::{Holder, HolderKind, Reference, Witness};
+use crate::gc::reference::{Holder, Reference};
 use crate::gc::volume::{Class, Unmovable, Volume, VolumeIdentity, VolumeName};
 use crate::host::directory;
-use crate::host::engine::{Engine, wire};
+use crate::host::engine::{Engine, cluster, wire};
 use crate::host::volumes_dir::{Observed, VolumesDir};
 
 /// What an observation needs besides the engine.
@@ -67,6 +67,7 @@ pub async fn observe(engine: &Engine, context: Context<'_>) -> Result<Observatio
     let root_problem = not_here.or_else(|| {
         directory.as_deref().and_then(|root| root::problem(root, &info, &containers, &listed, &index))
     });
+    let root_problem = root_problem.or_else(|| cluster::fall_through(engine.api_version(), &info));
 
     let mut volumes = Vec::with_capacity(listed.len());
     for volume in listed {
@@ -87,19 +88,35 @@ pub async fn observe(engine: &Engine, context: Context<'_>) -> Result<Observatio
     Ok(Observation { inventory, index, info, containers: count, root_problem, directory })
 }
 
+/// What something holds, for the steps that are about to touch it.
+#[derive(Debug, Clone, Default)]
+pub struct Held {
+    /// Volumes, by name.
+    pub volumes: BTreeMap<VolumeName, Vec<Reference>>,
+    /// Entries of the quarantine.
+    pub entries: BTreeMap<EntryId, Vec<Holder>>,
+    /// Volumes with a mount on or below their data.
+    pub mounted: BTreeSet<VolumeName>,
+}
+
 /// Asks every witness again about the volumes of an earlier observation, for the steps that are about to touch them.
 pub async fn ask_again(
     engine: &Engine,
     index: &Arc<VolumeIndex>,
     context: Context<'_>,
-) -> Result<BTreeMap<VolumeName, Vec<Reference>>, EvidenceError> {
+) -> Result<Held, EvidenceError> {
     let (info, containers) = engine_witness::containers(engine).await?;
     let evidence = ask_all(scene(engine, &info, &containers, index, context)).await?;
-    let mut references: BTreeMap<VolumeName, Vec<Reference>> = BTreeMap::new();
-    for reference in evidence.answers.into_iter().flat_map(|answer| answer.references) {
-        references.entry(reference.volume.clone()).or_default().push(reference);
+    let mut held = Held { mounted: evidence.mounted, ..Held::default() };
+    for answer in evidence.answers {
+        for reference in answer.references {
+            held.volumes.entry(reference.volume.clone()).or_default().push(reference);
+        }
+        for (entry, holder) in answer.entry_holders {
+            held.entries.entry(entry).or_default().push(holder);
+        }
     }
-    Ok(references)
+    Ok(held)
 }
 
 fn scene<'a>(
@@ -150,73 +167,22 @@ fn make_index(
     listed: &[wire::Volume],
     on_disk: BTreeMap<VolumeName, Observed>,
 ) -> Result<VolumeIndex, EvidenceError> {
-    let no_options = BTreeMap::new();
-    let mut paths: Vec<OptionPath> = listed
-        .iter()
-        .flat_map(|volume| option_paths(&volume.name, volume.options.as_ref().unwrap_or(&no_options)))
-        .collect();
-    for (name, _) in on_disk.iter().filter(|(_, seen)| seen.unmovable.contains(&Unmovable::OptionsFile)) {
-        if let Some(directory) = &directory {
-            paths.extend(option_paths(name.as_str(), &options_on_disk(directory, name)?));
-        }
-    }
-    VolumeIndex::new(root, directory, on_disk, paths).map_err(|error| {
+    let paths = options::paths(directory.as_deref(), listed, &on_disk)?;
+    let index = VolumeIndex::new(root, directory, on_disk, paths).map_err(|error| {
         EvidenceError::Nonsense(format!("the docker root {root} cannot be looked at: {error}"))
-    })
+    })?;
+    Ok(index.with_classes(classes(listed)))
 }
 
-/// Every absolute path in the driver options, whatever the option is called: `device=/x`, `o=lowerdir=/a:/b,upperdir=/c`.
-fn option_paths(volume: &str, options: &BTreeMap<String, String>) -> Vec<OptionPath> {
-    let is_bind = options
-        .iter()
-        .any(|(key, value)| key == "o" && value.split(',').any(|option| matches!(option, "bind" | "rbind")));
-    options
-        .iter()
-        .flat_map(|(key, value)| value.split([',', '=', ':']).map(move |part| (key, value, part)))
-        .filter(|(_, _, part)| part.starts_with('/'))
-        .map(|(key, value, part)| OptionPath {
-            path: PathBuf::from(part),
-            holder: Holder {
-                kind: HolderKind::Volume,
-                id: volume.to_owned(),
-                name: volume.to_owned(),
-                detail: "its driver options lead into this volume".to_owned(),
-            },
-            is_bind_device: is_bind && key == "device" && part == value,
-        })
-        .collect()
-}
-
-/// The options that the engine mounts a volume with, under the names that the API has for them. A file that cannot be read or
-/// understood hides what it leads into (I2).
-fn options_on_disk(
-    directory: &VolumesDir,
-    name: &VolumeName,
-) -> Result<BTreeMap<String, String>, EvidenceError> {
-    #[derive(serde::Deserialize)]
-    struct OnDisk {
-        #[serde(rename = "MountType")]
-        kind: String,
-        #[serde(rename = "MountOpts")]
-        options: String,
-        #[serde(rename = "MountDevice")]
-        device: String,
-    }
-    let silent = |why: String| EvidenceError::Silent {
-        witness: Witness::BindSources,
-        why: format!(
-            "{}/opts.json {why}; it tells what volume {name} mounts. Mend the file or remove the volume",
-            directory.path_of(name).display()
-        ),
+/// What the engine lists. A name that is none is refused where the volumes are made.
+fn classes(listed: &[wire::Volume]) -> BTreeMap<VolumeName, Class> {
+    let without_labels = BTreeMap::new();
+    let class = |volume: &wire::Volume| {
+        let name = VolumeName::new(volume.name.clone()).ok()?;
+        let class = Class::of(&name, volume.labels.as_ref().unwrap_or(&without_labels));
+        Some((name, class))
     };
-    let text = directory.options_file(name).map_err(|error| silent(format!("cannot be read ({error})")))?;
-    let on_disk: OnDisk =
-        serde_json::from_slice(&text).map_err(|error| silent(format!("is not understood ({error})")))?;
-    Ok(BTreeMap::from([
-        ("type".to_owned(), on_disk.kind),
-        ("o".to_owned(), on_disk.options),
-        ("device".to_owned(), on_disk.device),
-    ]))
+    listed.iter().filter_map(class).collect()
 }
 
 fn make_volume(

@@ -3,6 +3,7 @@
 //! [`Engine`] has no method that could change anything (I10). Only [`ChangingEngine`] has, and only the commands that move
 //! data make one.
 
+pub mod cluster;
 pub mod endpoint;
 pub mod transport;
 pub mod wire;
@@ -273,12 +274,26 @@ impl ChangingEngine {
             // bollard puts the name into the URL as it is: `a?b` would delete `a`.
             return DeleteAnswer::Refused("the API does not accept the name".to_owned());
         }
+        if let Some(why) = self.cluster_danger().await {
+            return DeleteAnswer::Refused(why);
+        }
         let options = RemoveVolumeOptionsBuilder::new().force(false).build();
         let call = self.docker.remove_volume(name.as_str(), Some(options));
         match tokio::time::timeout(DELETE_PATIENCE, call).await {
             Ok(Ok(())) => DeleteAnswer::Forgotten,
             Ok(Err(error)) => delete_answer(error),
             Err(_) => DeleteAnswer::Unknown(format!("no answer within {} s", DELETE_PATIENCE.as_secs())),
+        }
+    }
+
+    /// Why a DELETE must not be sent now; see [`cluster`].
+    async fn cluster_danger(&self) -> Option<String> {
+        if !cluster::is_known_to(self.engine.api) {
+            return None;
+        }
+        match self.engine.info().await {
+            Ok(info) => cluster::fall_through(self.engine.api, &info),
+            Err(error) => Some(format!("it was not asked: {error}")),
         }
     }
 

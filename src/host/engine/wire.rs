@@ -74,6 +74,13 @@ pub struct SwarmInfo {
     pub control_available: Option<bool>,
 }
 
+impl SwarmInfo {
+    /// Whether the engine is surely in no swarm.
+    pub fn is_outside(&self) -> bool {
+        matches!(self.local_node_state.as_str(), "inactive" | "") && self.control_available != Some(true)
+    }
+}
+
 /// `GET /volumes`.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(rename_all = "PascalCase")]

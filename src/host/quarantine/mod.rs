@@ -169,6 +169,13 @@ impl QuarantineDir {
         Ok(entries)
     }
 
+    /// The entries by the names of their directories, whatever their manifests say.
+    pub fn entry_ids(&self) -> Result<Vec<EntryId>, QuarantineError> {
+        let names = directory::list(self.directory.as_fd())
+            .map_err(|source| self.io("list", self.path.clone(), source))?;
+        Ok(names.iter().filter_map(|(name, _)| EntryId::new(directory::shown(name)).ok()).collect())
+    }
+
     /// What the data directory of an entry is; none when the data is not there.
     pub fn data_facts(&self, entry: &EntryId) -> Result<Option<Facts>, QuarantineError> {
         let failed = |source| self.io("look at the data of", self.path_of(entry), source);

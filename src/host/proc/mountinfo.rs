@@ -1,0 +1,157 @@
+//! The lines of `/proc/PID/mountinfo` (`proc_pid_mountinfo(5)`), taken apart. Pure.
+
+/// A file system as mountinfo names it. On btrfs and overlayfs this is not the `st_dev` of its files.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Device {
+    /// Major number.
+    pub major: u32,
+    /// Minor number.
+    pub minor: u32,
+}
+
+/// One mount, as far as it matters here. Paths are bytes: they need not be UTF-8.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MountLine {
+    /// Its identifier, unique among all mounts of the machine while it exists.
+    pub id: u64,
+    /// The mount it is mounted on.
+    pub parent: u64,
+    /// Its file system.
+    pub device: Device,
+    /// The directory or file of that file system which is mounted, as a path within it.
+    pub root: Vec<u8>,
+    /// Where, seen from the root directory of the process.
+    pub point: Vec<u8>,
+    /// The type of the file system.
+    pub kind: Vec<u8>,
+}
+
+/// A line that cannot be understood. What it mounts is not known, so nothing is concluded from the others (I2).
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0:?} is no mountinfo line that this program understands")]
+pub struct BadMountLine(pub String);
+
+/// Takes a whole mountinfo apart.
+///
+/// # Errors
+///
+/// At the first line that is not understood, a last one without its newline included.
+pub fn parse_mountinfo(text: &[u8]) -> Result<Vec<MountLine>, BadMountLine> {
+    let mut rest = text;
+    let mut lines = Vec::new();
+    while !rest.is_empty() {
+        let bad = |line: &[u8]| BadMountLine(String::from_utf8_lossy(line).into_owned());
+        let end = rest.iter().position(|byte| *byte == b'\n').ok_or_else(|| bad(rest))?;
+        let (line, after) = rest.split_at(end);
+        lines.push(parse_line(line).ok_or_else(|| bad(line))?);
+        rest = after.get(1..).unwrap_or_default();
+    }
+    Ok(lines)
+}
+
+fn parse_line(line: &[u8]) -> Option<MountLine> {
+    let mut fields = line.split(|byte| *byte == b' ');
+    let id = number(fields.next()?)?;
+    let parent = number(fields.next()?)?;
+    let mut device = fields.next()?.splitn(2, |byte| *byte == b':');
+    let device = Device { major: number(device.next()?)?, minor: number(device.next()?)? };
+    let root = unescape(fields.next()?)?;
+    let point = unescape(fields.next()?)?;
+    let _options = fields.next()?;
+    // Any number of optional fields, up to a lone dash.
+    fields.find(|field| *field == b"-")?;
+    let kind = fields.next().filter(|kind| !kind.is_empty())?.to_vec();
+    (point.starts_with(b"/") && !root.is_empty()).then_some(MountLine {
+        id,
+        parent,
+        device,
+        root,
+        point,
+        kind,
+    })
+}
+
+fn number<T: std::str::FromStr>(field: &[u8]) -> Option<T> {
+    let is_plain = field.iter().all(u8::is_ascii_digit);
+    is_plain.then(|| std::str::from_utf8(field).ok()?.parse().ok()).flatten()
+}
+
+/// Space, tab, newline and backslash are written as `\` and three octal digits.
+fn unescape(field: &[u8]) -> Option<Vec<u8>> {
+    let mut plain = Vec::with_capacity(field.len());
+    let mut bytes = field.iter().copied();
+    while let Some(byte) = bytes.next() {
+        if byte != b'\\' {
+            plain.push(byte);
+            continue;
+        }
+        let mut value: u32 = 0;
+        for _ in 0..3 {
+            let digit = char::from(bytes.next()?).to_digit(8)?;
+            value = value * 8 + digit;
+        }
+        plain.push(u8::try_from(value).ok()?);
+    }
+    Some(plain)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn one(line: &str) -> MountLine {
+        parse_mountinfo(line.as_bytes()).unwrap().into_iter().next().unwrap()
+    }
+
+    #[test]
+    fn a_line_is_taken_apart_whatever_optional_fields_it_has() {
+        for optional in ["", "shared:1 ", "master:2 propagate_from:3 ", "unbindable "] {
+            let line = one(&format!(
+                "36 35 98:0 /mnt1 /mnt2 rw,noatime {optional}- ext3 /dev/root rw,errors=continue\n"
+            ));
+            assert_eq!((line.id, line.parent), (36, 35));
+            assert_eq!(line.device, Device { major: 98, minor: 0 });
+            assert_eq!(
+                (line.root.as_slice(), line.point.as_slice(), line.kind.as_slice()),
+                (&b"/mnt1"[..], &b"/mnt2"[..], &b"ext3"[..])
+            );
+        }
+    }
+
+    #[test]
+    fn escapes_are_undone_and_other_bytes_left_alone() {
+        let line = one("1 2 0:3 /a\\040b\\011c\\012d\\134e /\\134040 rw - ext4 /dev/x rw\n");
+        assert_eq!(line.root, b"/a b\tc\nd\\e");
+        assert_eq!(line.point, b"/\\040");
+        let raw = b"1 2 0:3 /\xff\xfe /\xc3 rw - ext4 /dev/x rw\n";
+        assert_eq!(parse_mountinfo(raw).unwrap().first().unwrap().root, b"/\xff\xfe");
+    }
+
+    #[test]
+    fn a_source_that_is_empty_and_a_root_that_is_no_path_are_understood() {
+        assert_eq!(
+            one("1 2 0:3 / / rw -  tmpfs rw\n".replace("-  tmpfs", "- tmpfs ").as_str()).kind,
+            b"tmpfs"
+        );
+        assert_eq!(one("1 2 0:4 mnt:[4026532000] /run/ns rw - nsfs nsfs rw\n").root, b"mnt:[4026532000]");
+    }
+
+    #[test]
+    fn what_is_not_understood_makes_the_whole_answer_an_error() {
+        let good = "36 35 98:0 / / rw - ext3 /dev/root rw\n";
+        for bad in [
+            "36 35 98:0 / / rw - ext3 /dev/root rw", // cut off: no newline
+            "\n",
+            "x 35 98:0 / / rw - ext3 /dev/root rw\n",
+            "36 35 98 / / rw - ext3 /dev/root rw\n",
+            "36 35 98:0 / / rw shared:1 ext3 /dev/root rw\n",
+            "36 35 98:0 / / rw -\n",
+            "36 35 98:0 /\\04 / rw - ext3 /dev/root rw\n",
+            "36 35 98:0 / relative rw - ext3 /dev/root rw\n",
+            "+36 35 98:0 / / rw - ext3 /dev/root rw\n",
+        ] {
+            assert!(parse_mountinfo(format!("{good}{bad}").as_bytes()).is_err(), "{bad:?}");
+        }
+        assert_eq!(parse_mountinfo(b""), Ok(Vec::new()));
+    }
+}

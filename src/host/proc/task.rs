@@ -1,0 +1,130 @@
+//! Processes and their threads, by what the kernel shows of each. They may end at any moment: that is told apart from not
+//! being allowed to look, which is an error (I2).
+
+use std::os::fd::AsFd;
+
+use rustix::fs::{Mode, OFlags};
+use rustix::io::Errno;
+
+use super::ProcError;
+use crate::host::directory;
+
+/// One thread. A namespace, a root directory and a working directory belong to a thread: dockerd itself gives some of its
+/// threads a mount namespace of their own while it copies (`docker cp`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Task {
+    /// The process.
+    pub process: u32,
+    /// The thread; the first one has the number of the process.
+    pub thread: u32,
+}
+
+impl Task {
+    /// The path of what `/proc` shows of it.
+    pub fn path(self, what: &str) -> String {
+        format!("/proc/{}/task/{}/{what}", self.process, self.thread)
+    }
+
+    /// Its mount namespace; none when it has ended.
+    pub fn namespace(self) -> Result<Option<u64>, ProcError> {
+        let path = self.path("ns/mnt");
+        let Some(link) = link(&path)? else { return Ok(None) };
+        namespace_id(&link).map(Some).ok_or(ProcError::Strange { path })
+    }
+
+    /// Its root directory, seen from the root of its namespace; none when it has ended.
+    pub fn root(self) -> Result<Option<Vec<u8>>, ProcError> {
+        link(&self.path("root"))
+    }
+}
+
+/// The identifier in `mnt:[4026531840]`.
+pub(super) fn namespace_id(text: &[u8]) -> Option<u64> {
+    let number = text.strip_prefix(b"mnt:[")?.strip_suffix(b"]")?;
+    std::str::from_utf8(number).ok()?.parse().ok()
+}
+
+/// Every process, by its number.
+pub fn processes() -> Result<Vec<u32>, ProcError> {
+    numbers("/proc").map(Option::unwrap_or_default)
+}
+
+/// The number of this process in the pid namespace that `/proc` is of.
+///
+/// # Errors
+///
+/// When `/proc` does not show this process: it is not mounted, or that of a namespace beside ours or below it, and shows only
+/// a part of the processes there are. One that is of a namespace above ours shows them all.
+pub fn own() -> Result<u32, ProcError> {
+    let shown = link("/proc/self")?.and_then(|number| std::str::from_utf8(&number).ok()?.parse().ok());
+    shown.ok_or(ProcError::Strange { path: "/proc (not mounted, or of another pid namespace)".to_owned() })
+}
+
+/// The threads of a process; none when it has ended.
+pub fn tasks(process: u32) -> Result<Vec<Task>, ProcError> {
+    let threads = numbers(&format!("/proc/{process}/task"))?.unwrap_or_default();
+    Ok(threads.into_iter().map(|thread| Task { process, thread }).collect())
+}
+
+/// The name of a process, for people.
+pub fn name(process: u32) -> String {
+    let read = read_whole(&format!("/proc/{process}/comm"));
+    let name = read.ok().flatten().unwrap_or_default();
+    String::from_utf8_lossy(&name).trim_end().to_owned()
+}
+
+/// Whether a process has capabilities that this one has not (`capabilities(7)`, `CapPrm`), so that the kernel may refuse to show it.
+pub fn is_more_privileged(process: u32) -> Result<bool, ProcError> {
+    let (theirs, ours) = (permitted(&process.to_string())?, permitted("self")?);
+    Ok(theirs.is_some_and(|theirs| ours.is_some_and(|ours| theirs & !ours != 0)))
+}
+
+fn permitted(process: &str) -> Result<Option<u64>, ProcError> {
+    let Some(text) = read_whole(&format!("/proc/{process}/status"))? else { return Ok(None) };
+    let text = String::from_utf8_lossy(&text);
+    Ok(text.lines().find_map(|line| u64::from_str_radix(line.strip_prefix("CapPrm:")?.trim(), 16).ok()))
+}
+
+/// The names in a directory of `/proc` that are numbers; none when what it shows has ended.
+pub(super) fn numbers(path: &str) -> Result<Option<Vec<u32>>, ProcError> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let listed = rustix::fs::open(path, flags, Mode::empty()).and_then(|open| directory::list(open.as_fd()));
+    let Some(names) = unless_ended(listed, path)? else { return Ok(None) };
+    Ok(Some(names.iter().filter_map(|(name, _)| name.to_str().ok()?.parse().ok()).collect()))
+}
+
+/// The text of a link; none when what it shows has ended.
+pub(super) fn link(path: &str) -> Result<Option<Vec<u8>>, ProcError> {
+    let text = unless_ended(rustix::fs::readlink(path, Vec::with_capacity(256)), path)?;
+    Ok(text.map(std::ffi::CString::into_bytes))
+}
+
+/// A whole file; none when what it shows has ended.
+pub(super) fn read_whole(path: &str) -> Result<Option<Vec<u8>>, ProcError> {
+    let open = rustix::fs::open(path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty());
+    unless_ended(open.and_then(|file| read_all(&file)), path)
+}
+
+/// Reads an open file to its end.
+pub(super) fn read_all(file: &impl AsFd) -> rustix::io::Result<Vec<u8>> {
+    let mut text = Vec::with_capacity(8 << 10);
+    let mut part = [0_u8; 16 << 10];
+    loop {
+        match rustix::io::read(file, &mut part) {
+            Ok(0) => return Ok(text),
+            Ok(length) => text.extend_from_slice(part.get(..length).unwrap_or_default()),
+            Err(Errno::INTR) => {}
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+/// A process that has ended is no error: `ENOENT` and `ESRCH` say so, and a zombie's mountinfo `EINVAL`. A zombie has no
+/// files, no directories and no namespace any more.
+pub(super) fn unless_ended<T>(result: rustix::io::Result<T>, path: &str) -> Result<Option<T>, ProcError> {
+    match result {
+        Ok(value) => Ok(Some(value)),
+        Err(Errno::NOENT | Errno::SRCH | Errno::INVAL) => Ok(None),
+        Err(source) => Err(ProcError::new(path, source)),
+    }
+}

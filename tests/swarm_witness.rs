@@ -1,0 +1,369 @@
+//! Swarm on real engines: what holds a volume there, what is held when nobody can say, and that no DELETE reaches a cluster
+//! volume.
+
+#![allow(
+    clippy::disallowed_methods,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "tests have effects, and fail loudly"
+)]
+
+mod harness;
+
+use std::collections::BTreeSet;
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::os::unix::net::UnixListener;
+use std::path::Path;
+use std::process::Command;
+use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::mpsc;
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+use harness::{PrivateEngine, Version, on_each_engine};
+use volgc::gc::inventory::Inventory;
+use volgc::gc::reference::{HolderKind, Reference, Witness};
+use volgc::gc::volume::VolumeName;
+use volgc::host::engine::endpoint::Endpoint;
+use volgc::host::engine::{ChangingEngine, DeleteAnswer, Engine};
+use volgc::witness::observe::{Context, observe};
+
+/// A node with an address and a bridge of its own, so that several can be on one machine.
+struct Node {
+    engine: PrivateEngine,
+    address: String,
+    bridge: String,
+}
+
+impl Node {
+    fn new(version: Version) -> Self {
+        static COUNT: AtomicU8 = AtomicU8::new(1);
+        let count = COUNT.fetch_add(1, Ordering::Relaxed);
+        let process = std::process::id();
+        let node = Self {
+            engine: PrivateEngine::start(version),
+            address: format!("127.{}.{}.{count}", 1 + process / 250 % 200, 1 + process % 250),
+            bridge: format!("vg{process}n{count}"),
+        };
+        // The engine would make it by itself, under a name that all engines of the machine share.
+        let name = format!("com.docker.network.bridge.name={}", node.bridge);
+        let options = ["--opt", &name, "--opt", "com.docker.network.bridge.enable_icc=false"];
+        let create =
+            [&["network", "create", "--driver", "bridge"][..], &options, &["docker_gwbridge"]].concat();
+        node.engine.docker(&create);
+        node
+    }
+
+    fn listen(&self) -> String {
+        format!("{}:2377", self.address)
+    }
+
+    /// A manager of a new swarm.
+    fn manager(version: Version) -> Self {
+        let node = Self::new(version);
+        let listen = node.listen();
+        node.engine.docker(&["swarm", "init", "--advertise-addr", &node.address, "--listen-addr", &listen]);
+        node
+    }
+
+    /// A worker of another node's swarm.
+    fn worker_of(manager: &Self) -> Self {
+        let node = Self::new(manager.engine.version());
+        let token = manager.engine.docker(&["swarm", "join-token", "--quiet", "worker"]);
+        let (listen, other) = (node.listen(), manager.listen());
+        let join = ["swarm", "join", "--token", &token, "--advertise-addr", &node.address];
+        node.engine.docker(&[&join[..], &["--listen-addr", &listen, &other]].concat());
+        node
+    }
+
+    /// A service without tasks, so that no container gives its mounts away.
+    fn idle_service(&self, name: &str, mounts: &[&str]) {
+        let create =
+            ["service", "create", "--detach", "--no-resolve-image", "--replicas", "0", "--name", name];
+        let mounts: Vec<&str> = mounts.iter().flat_map(|mount| ["--mount", mount]).collect();
+        self.engine.docker(&[&create[..], &mounts, &["bb", "sleep", "1000"]].concat());
+    }
+
+    fn create_volumes(&self, names: &[&str]) {
+        for name in names {
+            self.engine.create_volume(name, &[]);
+        }
+    }
+
+    fn inventory(&self) -> Inventory {
+        inventory(&self.engine)
+    }
+
+    /// Waits until GET /services answers with this status.
+    fn wait_for_services(&self, status: u16) {
+        let deadline = Instant::now() + Duration::from_mins(1);
+        while self.engine.api("GET", "/v1.41/services", None).0 != status {
+            assert!(Instant::now() < deadline, "GET /services never answered {status}");
+            sleep(Duration::from_millis(50));
+        }
+    }
+}
+
+impl Drop for Node {
+    fn drop(&mut self) {
+        // The daemon would keep it, and make it again when it starts.
+        self.engine.kill();
+        Command::new("ip").args(["link", "delete", &self.bridge]).status().ok();
+    }
+}
+
+fn run<T>(future: impl Future<Output = T>) -> T {
+    tokio::runtime::Runtime::new().expect("a runtime").block_on(future)
+}
+
+async fn connect(engine: &PrivateEngine) -> Engine {
+    Engine::connect(Endpoint::Unix(engine.socket())).await.expect("the engine answers")
+}
+
+fn inventory(engine: &PrivateEngine) -> Inventory {
+    let acknowledged = BTreeSet::new();
+    let context = Context { holds: &[], acknowledged: &acknowledged, now: chrono::Utc::now() };
+    let observed = run(async { observe(&connect(engine).await, context).await });
+    observed.unwrap_or_else(|error| panic!("{error}\n{}", engine.log_tail())).inventory
+}
+
+/// What the Swarm witness says of a volume.
+fn swarm_references<'a>(inventory: &'a Inventory, volume: &str) -> Vec<&'a Reference> {
+    let name = VolumeName::new(volume).expect("a name");
+    inventory.references(&name).iter().filter(|one| one.witness == Witness::Swarm).collect()
+}
+
+#[track_caller]
+fn assert_held_by_service(inventory: &Inventory, volumes: &[&str]) {
+    for volume in volumes {
+        let references = swarm_references(inventory, volume);
+        assert!(!references.is_empty(), "{volume} is not held");
+        assert!(references.iter().all(|one| one.holder.kind == HolderKind::Service), "{references:?}");
+    }
+}
+
+#[track_caller]
+fn assert_free(inventory: &Inventory, volumes: &[&str]) {
+    for volume in volumes {
+        let name = VolumeName::new(*volume).expect("a name");
+        assert_eq!(inventory.references(&name), [], "{volume} is held");
+    }
+}
+
+/// The named volume is held because nobody knows the services, for this reason; the anonymous one is not.
+#[track_caller]
+fn assert_blind(inventory: &Inventory, named: &str, anonymous: &str, reason: &str) {
+    let references = swarm_references(inventory, named);
+    assert_eq!(references.len(), 1, "{references:?}");
+    assert_eq!(references[0].holder.kind, HolderKind::UnknownSwarm);
+    assert!(references[0].holder.name.contains(reason), "{references:?}");
+    assert!(inventory.notes().iter().any(|note| note.contains(reason)), "{:?}", inventory.notes());
+    assert_free(inventory, &[anonymous]);
+}
+
+on_each_engine! {
+    fn a_service_without_tasks_holds_its_volumes(version: Version) {
+        let node = Node::manager(version);
+        let engine = &node.engine;
+        node.create_volumes(&["data", "before", "after", "web-1", "web-x", "other-1", "bound", "device", "free"]);
+        let bind = format!("type=bind,src={},dst=/bound", engine.volume_data("bound").display());
+        let below = format!("type=bind,src={}/{{{{.Task.Slot}}}},dst=/below", engine.volume_data("bound").display());
+        let device = engine.volume_data("device");
+        let options = format!(
+            "type=volume,src=new,dst=/new,volume-driver=local,volume-opt=type=none,volume-opt=o=bind,volume-opt=device={}",
+            device.display()
+        );
+        node.idle_service("web", &[
+            "type=volume,src=data,dst=/data",
+            "type=volume,src=before,dst=/changing",
+            "type=volume,src={{.Service.Name}}-{{.Task.Slot}},dst=/slot",
+            "type=volume,dst=/anonymous",
+            "type=tmpfs,dst=/tmpfs",
+            &bind,
+            &below,
+            &options,
+        ]);
+        assert_free(&node.inventory(), &["after", "other-1", "free"]);
+        engine.docker(&["service", "update", "--detach", "--no-resolve-image", "--mount-rm", "/changing", "web"]);
+        engine.docker(&[
+            "service", "update", "--detach", "--no-resolve-image", "--mount-add", "type=volume,src=after,dst=/changing", "web",
+        ]);
+        // "before" is in neither specification any more.
+        let inventory = node.inventory();
+        assert_held_by_service(&inventory, &["data", "after", "web-1", "web-x", "bound", "device", "new"]);
+        assert_free(&inventory, &["before", "other-1", "free"]);
+
+        engine.docker(&["service", "update", "--detach", "--no-resolve-image", "--mount-rm", "/changing", "web"]);
+        let inventory = node.inventory();
+        let after = swarm_references(&inventory, "after");
+        assert!(after.iter().all(|one| one.holder.detail.contains("previous specification")), "{after:?}");
+        assert_held_by_service(&inventory, &["after"]);
+
+        engine.docker(&["service", "rm", "web"]);
+        assert_free(&node.inventory(), &["data", "after", "web-1", "bound", "device", "free"]);
+    }
+
+    fn a_waiting_task_holds_what_its_old_specification_mounts(version: Version) {
+        let node = Node::manager(version);
+        node.create_volumes(&["oldest", "free"]);
+        node.engine.docker(&[
+            "service", "create", "--detach", "--no-resolve-image", "--name", "stuck", "--constraint", "node.labels.no==where",
+            "--update-delay", "1h", "--replicas", "3", "--mount", "type=volume,src=oldest,dst=/data", "bb", "sleep", "1000",
+        ]);
+        let change = |change: &[&str]| {
+            let update = ["service", "update", "--detach", "--no-resolve-image"];
+            node.engine.docker(&[&update[..], change, &["stuck"]].concat());
+        };
+        change(&["--mount-rm", "/data"]);
+        change(&["--env-add", "a=b"]);
+        let services = node.engine.docker(&["service", "inspect", "stuck"]);
+        assert!(!services.contains("oldest"), "{services}");
+        let tasks = node.engine.docker(&["service", "ps", "--quiet", "--filter", "desired-state=running", "stuck"]);
+        let tasks: Vec<&str> = tasks.lines().collect();
+        let specifications = node.engine.docker(&[&["inspect"][..], &tasks].concat());
+        let inventory = node.inventory();
+        assert!(specifications.contains("oldest"), "the update made every task anew: {specifications}");
+        assert_held_by_service(&inventory, &["oldest"]);
+        assert_free(&inventory, &["free"]);
+    }
+
+    fn a_running_service_survives_the_engines_restart(version: Version) {
+        let node = Node::manager(version);
+        node.create_volumes(&["data", "free"]);
+        node.idle_service("web", &["type=volume,src=data,dst=/data"]);
+        for _ in 0..3 {
+            node.engine.kill();
+            node.engine.restart();
+            // At no moment after the start is the list of services believed before it is whole.
+            for _ in 0..20 {
+                let inventory = node.inventory();
+                assert!(!swarm_references(&inventory, "data").is_empty());
+            }
+        }
+        node.wait_for_services(200);
+        assert_free(&node.inventory(), &["free"]);
+    }
+
+    fn a_locked_manager_holds_named_volumes(version: Version) {
+        let node = Node::manager(version);
+        node.create_volumes(&["data"]);
+        let anonymous = node.engine.docker(&["volume", "create"]);
+        node.engine.docker(&["swarm", "update", "--autolock=true"]);
+        node.engine.restart();
+        assert_blind(&node.inventory(), "data", &anonymous, "the swarm is locked");
+        node.engine.docker(&["swarm", "leave", "--force"]);
+        assert_free(&node.inventory(), &["data", &anonymous]);
+    }
+
+    fn a_worker_and_a_leaderless_manager_hold_named_volumes(version: Version) {
+        let first = Node::manager(version);
+        let second = Node::worker_of(&first);
+        second.create_volumes(&["data"]);
+        let anonymous = second.engine.docker(&["volume", "create"]);
+        assert_blind(&second.inventory(), "data", &anonymous, "this node is a swarm worker");
+
+        let id = second.engine.docker(&["info", "--format", "{{.Swarm.NodeID}}"]);
+        first.engine.docker(&["node", "promote", &id]);
+        second.wait_for_services(200);
+        assert_free(&second.inventory(), &["data"]);
+
+        first.engine.kill();
+        second.wait_for_services(500);
+        assert_blind(&second.inventory(), "data", &anonymous, "does not have a leader");
+    }
+}
+
+/// Cluster volumes came with Docker 23.
+#[test]
+fn no_delete_falls_through_to_a_cluster_volume() {
+    let node = Node::manager(Version::V26_1);
+    let engine = &node.engine;
+    let make = |name: &str| {
+        let body = format!(
+            r#"{{"Name":"{name}","Driver":"none","ClusterVolumeSpec":{{"AccessMode":{{"Scope":"single","Sharing":"none","BlockVolume":{{}}}}}}}}"#
+        );
+        engine.json("POST", "/v1.42/volumes/create", Some(&body))["ClusterVolume"]["ID"]
+            .as_str()
+            .unwrap()
+            .to_owned()
+    };
+    let version = |id: &str| {
+        engine.json("GET", &format!("/v1.42/volumes/{id}"), None)["ClusterVolume"]["Version"]["Index"].clone()
+    };
+    let id = make("clustered");
+    let before = version(&id);
+    let names = ["clustered", id.as_str(), &id[..3]];
+    for name in names {
+        let name = VolumeName::new(name).expect("a name");
+        let answer = run(async {
+            ChangingEngine::new(connect(engine).await).expect("a handle").delete_volume(&name).await
+        });
+        assert_eq!(answer, DeleteAnswer::Forgotten, "{name}");
+    }
+    assert_eq!(version(&id), before, "the cluster volume was touched");
+    assert_eq!(node.inventory().volumes().len(), 0);
+
+    // The danger is real: under 1.42 the same call removes it, by the beginning of its ID.
+    let (status, _) = engine.api("DELETE", &format!("/v1.42/volumes/{}", &id[..3]), None);
+    assert_eq!(status, 204);
+    let (status, text) = engine.api("GET", &format!("/v1.42/volumes/{id}"), None);
+    assert!(status == 404 || version(&id) != before, "{status} {text}");
+}
+
+/// As an engine of 29.0 to 29.2, which refuses every version below 1.44, as a manager or outside of a swarm. Answers until the
+/// test ends, and tells each request's first line.
+fn engine_without_old_api(socket: &Path, state: &str) -> mpsc::Receiver<String> {
+    let listener = UnixListener::bind(socket).expect("a socket");
+    let (tell, told) = mpsc::channel();
+    let state = state.to_owned();
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let mut stream = stream.expect("a connection");
+            let mut line = String::new();
+            BufReader::new(&stream).read_line(&mut line).expect("a request");
+            let (status, body) = if line.contains("/version") {
+                ("200 OK", r#"{"ApiVersion":"1.52","MinAPIVersion":"1.44"}"#.to_owned())
+            } else if line.contains("/info") {
+                let swarm =
+                    format!(r#"{{"LocalNodeState":"{state}","ControlAvailable":{}}}"#, state == "active");
+                let info = r#""ID":"e","Containers":0,"ServerVersion":"29.0.0","DockerRootDir":"/nowhere""#;
+                ("200 OK", format!(r#"{{{info},"Swarm":{swarm}}}"#))
+            } else {
+                ("204 No Content", String::new())
+            };
+            tell.send(line).ok();
+            let length = body.len();
+            write!(
+                stream,
+                "HTTP/1.1 {status}\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n{body}"
+            )
+            .expect("an answer");
+        }
+    });
+    told
+}
+
+#[test]
+fn an_engine_that_refuses_the_old_api_is_not_asked_to_delete_in_a_swarm() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let name = VolumeName::new("clustered").expect("a name");
+    for (state, is_asked) in [("active", false), ("locked", false), ("inactive", true)] {
+        let socket = dir.path().join(state);
+        let told = engine_without_old_api(&socket, state);
+        let answer = run(async {
+            let engine = Engine::connect(Endpoint::Unix(socket)).await.expect("an engine");
+            ChangingEngine::new(engine).expect("a handle").delete_volume(&name).await
+        });
+        let asked = told.try_iter().any(|line| line.starts_with("DELETE /v1.44/volumes/clustered"));
+        assert_eq!(asked, is_asked, "{state}");
+        if is_asked {
+            assert_eq!(answer, DeleteAnswer::Forgotten, "{state}");
+        } else {
+            assert!(
+                matches!(&answer, DeleteAnswer::Refused(why) if why.contains("Docker 29.3")),
+                "{state}: {answer:?}"
+            );
+        }
+    }
+}
