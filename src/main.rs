@@ -20,7 +20,9 @@ fn main() -> ExitCode {
             };
         }
     };
-    start_log(cli.log_format);
+    // Commands say on stdout what they did; only the service has nothing but its log.
+    let level = if matches!(cli.command, cli::Command::Run) { "info" } else { "warn" };
+    start_log(cli.log_format, level);
     let exit = start(cli).unwrap_or_else(|error| {
         complain(&error);
         error.exit()
@@ -38,9 +40,9 @@ fn start(cli: Cli) -> Result<Exit, CliError> {
 }
 
 /// Logs go to stderr, so that stdout holds data only. bollard's debug level writes whole answers, so it stays at info.
-fn start_log(format: LogFormat) {
+fn start_log(format: LogFormat, level: &str) {
     let filter = EnvFilter::try_from_env("VOLGC_LOG")
-        .unwrap_or_else(|_| EnvFilter::new("info,bollard=warn,hyper=warn"));
+        .unwrap_or_else(|_| EnvFilter::new(format!("{level},bollard=warn,hyper=warn")));
     let builder =
         tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false);
     match format {

@@ -15,7 +15,7 @@ use crate::gc::volume::VolumeName;
 use crate::host::clock;
 use crate::host::fault::{self, Point};
 use crate::host::ledger::Ledger;
-use crate::report::table::{lines_of, plain};
+use crate::report::table::{lines_of, plain, shown_time};
 use crate::report::text::{minute, rfc3339, safe};
 use crate::sweep::SweepError;
 use crate::sweep::look::{Look, look};
@@ -135,11 +135,12 @@ pub(super) fn holds(context: &Context<'_>, arguments: &HoldsArguments) -> Result
         Format::Table => {
             let mut table = plain(&["HELD", "KIND", "SINCE", "UNTIL", "REASON"]);
             for line in &lines {
-                let until = line.expires_at.clone().unwrap_or_else(|| "released".to_owned());
+                let until =
+                    line.expires_at.clone().map_or_else(|| "released".to_owned(), |at| shown_time(Some(&at)));
                 table.add_row([
                     safe(&line.name),
                     line.kind.to_owned(),
-                    line.given_at.clone(),
+                    shown_time(Some(&line.given_at)),
                     until,
                     safe(&line.reason),
                 ]);

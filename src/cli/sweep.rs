@@ -12,9 +12,9 @@ use super::{CliError, Exit, output};
 use crate::gc::entry::EntryId;
 use crate::gc::plan::Order;
 use crate::gc::policy::Mode;
-use crate::gc::verdict::Action;
+use crate::gc::verdict::{Action, Reason, Verdict};
 use crate::report::document::{Report, SCHEMA_VERSION};
-use crate::report::text::{bytes, safe};
+use crate::report::text::{bytes, counted, safe};
 use crate::sweep::recover::Recovered;
 use crate::sweep::{Done, Sweeper, Swept};
 
@@ -45,7 +45,8 @@ pub(super) async fn pass(context: &Context<'_>, command: &str, order: &Order) ->
         Sweeper { engine: &engine, settings: &settings, ledger: &mut ledger, whoami: &whoami, stop: &stop };
     let swept = sweeper.sweep(order).await?;
     output::print(&told(&swept, settings.policy.mode, order))?;
-    Ok(exit_of(&swept))
+    let exit = exit_of(&swept);
+    Ok(if exit == Exit::Done { exit_of_order(&swept, order) } else { exit })
 }
 
 /// The first signal lets the step in hand be finished; a second one ends the program as usual.
@@ -59,7 +60,7 @@ pub(super) fn stop_on_signal(stop: &CancellationToken) -> Result<(), CliError> {
             _ = terminate.recv() => {}
             _ = interrupt.recv() => {}
         }
-        tracing::info!("stopping after the step in hand");
+        tracing::warn!("stopping after the step in hand");
         stop.cancel();
     });
     Ok(())
@@ -70,6 +71,24 @@ fn exit_of(swept: &Swept) -> Exit {
         Exit::Refused
     } else if swept.has_failures() {
         Exit::StepsFailed
+    } else {
+        Exit::Done
+    }
+}
+
+/// A script has to see that what it ordered by name was not done.
+fn exit_of_order(swept: &Swept, order: &Order) -> Exit {
+    let plan = &swept.look.plan;
+    let verdicts: Vec<Option<&Verdict>> = match order {
+        Order::Scheduled | Order::Pinned { .. } => return Exit::Done,
+        Order::Quarantine(names) => names.iter().map(|name| plan.volumes.get(name)).collect(),
+        Order::Delete(ids) => ids.iter().map(|id| plan.entries.get(id.as_str())).collect(),
+    };
+    let was_left = swept.done.iter().any(|done| matches!(done, Done::Left(..)));
+    if verdicts.iter().any(Option::is_none) {
+        Exit::Failed
+    } else if was_left || verdicts.iter().flatten().any(|verdict| verdict.action == Action::Keep) {
+        Exit::Refused
     } else {
         Exit::Done
     }
@@ -98,10 +117,25 @@ fn told(swept: &Swept, mode: Mode, order: &Order) -> String {
         lines.extend(not_done(swept, mode, order));
     }
     if lines.is_empty() {
-        lines.push("nothing was due".to_owned());
+        lines.push(nothing_due(swept));
     }
     lines.push(String::new());
     lines.join("\n")
+}
+
+/// That nothing was due, and how much is on its way to be.
+fn nothing_due(swept: &Swept) -> String {
+    let plan = &swept.look.plan;
+    let waiting = plan.volumes.values().filter(|verdict| {
+        matches!(verdict.reason, Reason::FirstSighting | Reason::WithinGrace | Reason::TooFewSightings)
+    });
+    match waiting.count() {
+        0 => "nothing was due".to_owned(),
+        count => format!(
+            "nothing was due; the grace period of {} runs",
+            counted(count, "unreferenced volume", "unreferenced volumes")
+        ),
+    }
 }
 
 fn told_step(done: &Done) -> String {
@@ -127,7 +161,7 @@ fn not_done(swept: &Swept, mode: Mode, order: &Order) -> Vec<String> {
     let mut lines = Vec::new();
     if left_by_mode > 0 {
         lines.push(format!(
-            "{left_by_mode} more due, but mode = \"{}\" does not permit it; `volgc report` shows what",
+            "{left_by_mode} due, but mode = \"{}\" does not permit it; `volgc report` shows what",
             mode.word()
         ));
     }

@@ -10,6 +10,7 @@ use super::entry::{Entry, EntryId, EntryState, Manifest};
 use super::inventory::Inventory;
 use super::ledger::{Clock, LedgerState};
 use super::policy::{Decision, Disposition, Limits, Mode, Policy};
+use super::reference::HolderKind;
 use super::verdict::{Action, Reason, Step, Verdict};
 use super::volume::{Volume, VolumeName};
 
@@ -165,7 +166,12 @@ fn volume_verdict(situation: Situation<'_>, volume: &Volume, order: &Order) -> V
         let others = situation.inventory.references(&volume.name).len() - 1;
         let holder = &reference.holder;
         let more = if others == 0 { String::new() } else { format!(" and {others} more") };
-        let detail = format!("held by {} {}{more}", holder.kind.word().replace('_', " "), holder.name);
+        let who = if holder.kind == HolderKind::Hold {
+            format!("an operator: {}", holder.name)
+        } else {
+            format!("{} {}", holder.kind.word().replace('_', " "), holder.name)
+        };
+        let detail = format!("held by {who}{more}");
         return Verdict::keep(Reason::Held, detail);
     }
     let (rule, disposition) = match situation.policy.decide(volume) {
@@ -363,7 +369,7 @@ fn known_entry_verdict(situation: Situation<'_>, manifest: &Manifest, order: &Or
     }
     if name_in_use {
         let detail = format!(
-            "the name {0} runs on another volume; `volgc restore {1} --replace` swaps the old data back",
+            "the name {0} runs on another volume; `volgc restore {1} --replace` swaps the old data back, `volgc delete {1}` gives it up",
             manifest.name, manifest.entry
         );
         return Verdict::keep(Reason::NameInUse, detail);

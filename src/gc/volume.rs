@@ -250,10 +250,10 @@ impl Unmovable {
     /// One sentence for the administrator.
     pub fn sentence(&self) -> &'static str {
         match self {
-            Self::OtherDriver => "served by another driver than `local`",
+            Self::OtherDriver => "it is served by another driver than `local`",
             Self::OtherScope => "its scope is not local: other hosts may use it",
-            Self::DriverOptions => "has driver options: its data lives outside Docker's own space",
-            Self::OptionsFile => "has an opts.json on disk that the engine does not show",
+            Self::DriverOptions => "it has driver options, so its data lives outside Docker's own space",
+            Self::OptionsFile => "it has an opts.json on disk that the engine does not show",
             Self::NoDirectory => "the engine knows it, but it has no directory",
             Self::NotADirectory => "its directory or `_data` is a symlink or no directory",
             Self::NoData => "it has no `_data` directory",

@@ -70,8 +70,8 @@ fn volume_story(text: &mut String, look: &Look, settings: &Settings, volume: &Vo
         }
     }
     let claim = match dangling {
-        Dangling::Yes => "Docker calls it dangling; volgc does not decide on that",
-        Dangling::No => "Docker says it is in use; volgc does not decide on that",
+        Dangling::Yes => "Docker calls it dangling, which proves nothing",
+        Dangling::No => "the engine counts a use of it, so it is left alone",
     };
     line(text, "dangling", claim);
     line(text, "policy", &policy_story(settings, volume));

@@ -90,7 +90,7 @@ fn rank(line: &VolumeLine) -> u8 {
 
 /// The quarantine.
 pub fn entries(lines: &[EntryLine]) -> String {
-    let mut table = plain(&["ENTRY", "VOLUME", "SIZE", "STATE", "QUARANTINED", "DELETED AT", "WHY"]);
+    let mut table = plain(&["ENTRY", "VOLUME", "SIZE", "STATE", "QUARANTINED", "DELETE AT", "WHY"]);
     if let Some(column) = table.column_mut(2) {
         column.set_cell_alignment(CellAlignment::Right);
     }

@@ -103,7 +103,12 @@ pub async fn finish_deletion(
             happening: Happening::Deleted,
             volume: manifest.map(|manifest| manifest.name.clone()),
             entry: Some(begun.entry.clone()),
-            detail: format!("{} files, {} bytes", deleted.files, deleted.bytes),
+            detail: format!(
+                "{} {}, {} bytes",
+                deleted.files,
+                if deleted.files == 1 { "file" } else { "files" },
+                deleted.bytes
+            ),
             last_holder: manifest.and_then(|manifest| manifest.last_holder.clone()),
             size_bytes: Some(deleted.bytes),
         };

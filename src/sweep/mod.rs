@@ -336,7 +336,7 @@ impl Sweeper<'_> {
         };
         let lock = directory
             .lock(self.whoami, LOCK_PATIENCE, |holder| {
-                tracing::info!("waiting for {holder}, which holds {}/lock", directory.path().display());
+                tracing::warn!("waiting for {holder}, which holds {}/lock", directory.path().display());
             })
             .await?;
         Ok(Some(Locked { directory, held: lock }))

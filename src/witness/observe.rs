@@ -198,11 +198,12 @@ fn make_volume(
     let seen = index.observed().get(&name);
     let directory = seen.and_then(|seen| seen.directory.as_ref());
     let is_local = listed.driver == "local";
+    let has_options = listed.options.is_some_and(|options| !options.is_empty());
     let mut unmovable = Vec::new();
     let checks = [
         (!is_local, Unmovable::OtherDriver),
         (listed.scope != "local", Unmovable::OtherScope),
-        (listed.options.is_some_and(|options| !options.is_empty()), Unmovable::DriverOptions),
+        (has_options, Unmovable::DriverOptions),
         (listed.cluster_volume.is_some(), Unmovable::ClusterVolume),
         (no_root, Unmovable::RootNotHere),
         (!name.is_accepted_by_api(), Unmovable::NameNotAccepted),
@@ -211,6 +212,10 @@ fn make_volume(
     unmovable.extend(checks.into_iter().filter(|(applies, _)| *applies).map(|(_, why)| why));
     if is_local && !no_root {
         unmovable.extend(seen.map_or_else(|| vec![Unmovable::NoDirectory], |seen| seen.unmovable.clone()));
+    }
+    if has_options {
+        // Then the file is where the engine keeps them.
+        unmovable.retain(|why| *why != Unmovable::OptionsFile);
     }
     unmovable.dedup();
     let identity = match directory {
