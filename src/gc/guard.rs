@@ -7,7 +7,7 @@ use super::entry::{Entry, EntryId, EntryState, Manifest};
 use super::plan::{Order, Plan, Situation};
 use super::policy::{Decision, Disposition, Mode};
 use super::verdict::Step;
-use super::volume::VolumeName;
+use super::volume::{Volume, VolumeIdentity, VolumeName};
 
 /// A way in which a plan breaks an invariant. Any of them means a defect of this program: nothing is done.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -44,19 +44,13 @@ pub fn approve(plan: &Plan, situation: Situation<'_>, order: &Order) -> Result<A
         Order::Scheduled | Order::Pinned { .. } => false,
         Order::Quarantine(_) | Order::Delete(_) => true,
     };
-    if !by_hand && situation.policy.mode == Mode::Observe && !steps.is_empty() {
-        violations.push(Violation {
-            invariant: "mode",
-            subject: "sweep".to_owned(),
-            why: "observe changes nothing",
-        });
-    }
     check_totality(plan, situation, &mut violations);
     for step in &steps {
         let reason = match step {
             Step::Quarantine(name) => reason_against_quarantine(situation, name, by_hand),
             Step::Delete(id) => reason_against_delete(situation, id, by_hand),
         };
+        let reason = reason.or_else(|| reason_against_order(situation, step, order));
         let subject = match step {
             Step::Quarantine(name) => name.to_string(),
             Step::Delete(id) => id.to_string(),
@@ -73,13 +67,49 @@ pub fn approve(plan: &Plan, situation: Situation<'_>, order: &Order) -> Result<A
 fn check_totality(plan: &Plan, situation: Situation<'_>, violations: &mut Vec<Violation>) {
     let observed: BTreeSet<&VolumeName> = situation.inventory.volumes().map(|volume| &volume.name).collect();
     let judged: BTreeSet<&VolumeName> = plan.volumes.keys().collect();
-    for name in observed.symmetric_difference(&judged) {
+    let found: BTreeSet<&str> = situation.quarantine.entries.iter().map(directory_of).collect();
+    let judged_entries: BTreeSet<&str> = plan.entries.keys().map(String::as_str).collect();
+    let volumes = observed.symmetric_difference(&judged).map(|name| name.as_str());
+    for subject in volumes.chain(found.symmetric_difference(&judged_entries).copied()) {
         violations.push(Violation {
             invariant: "I12",
-            subject: name.to_string(),
+            subject: subject.to_owned(),
             why: "it is not both observed and judged",
         });
     }
+}
+
+fn directory_of(entry: &Entry) -> &str {
+    match entry {
+        Entry::Known(manifest) => manifest.entry.as_str(),
+        Entry::Deleting(id) => id.as_str(),
+        Entry::Damaged { directory, .. } => directory,
+    }
+}
+
+/// By hand, what was ordered and nothing else; unasked, what the mode permits and a given plan names.
+fn reason_against_order(situation: Situation<'_>, step: &Step, order: &Order) -> Objection {
+    let is_ordered = match (order, step) {
+        (Order::Scheduled, _) => true,
+        (Order::Pinned { volumes, .. }, Step::Quarantine(name)) => {
+            let observed = situation.inventory.volume(name).map(|volume| volume.identity.to_string());
+            observed.is_some() && volumes.get(name) == observed.as_ref()
+        }
+        (Order::Pinned { entries, .. } | Order::Delete(entries), Step::Delete(id)) => entries.contains(id),
+        (Order::Quarantine(volumes), Step::Quarantine(name)) => volumes.contains(name),
+        (Order::Quarantine(_), Step::Delete(_)) | (Order::Delete(_), Step::Quarantine(_)) => false,
+    };
+    if !is_ordered {
+        return Some(("the order", "nobody ordered it"));
+    }
+    let is_permitted = match (order, situation.policy.mode, step) {
+        (Order::Quarantine(_) | Order::Delete(_), _, _)
+        | (_, Mode::Enforce, _)
+        | (_, Mode::Quarantine, Step::Quarantine(_)) => true,
+        (Order::Scheduled | Order::Pinned { .. }, Mode::Quarantine, Step::Delete(_))
+        | (Order::Scheduled | Order::Pinned { .. }, Mode::Observe, _) => false,
+    };
+    (!is_permitted).then_some(("the mode", "it does not go that far"))
 }
 
 fn check_limits(steps: &[Step], situation: Situation<'_>, violations: &mut Vec<Violation>) {
@@ -124,6 +154,10 @@ fn reason_against_quarantine(situation: Situation<'_>, name: &VolumeName, by_han
     let Decision::By { rule, disposition } = situation.policy.decide(volume) else {
         return Some(("I2", "a label keeps it"));
     };
+    let record = situation.ledger.volumes.get(name);
+    if record.is_some_and(|record| record.suspected_since.is_some()) {
+        return Some(("I2", "the sudden-orphan brake holds it"));
+    }
     if by_hand {
         return match (rule, disposition) {
             (Some(_), Disposition::Keep) => Some(("I1", "a rule keeps it")),
@@ -134,7 +168,7 @@ fn reason_against_quarantine(situation: Situation<'_>, name: &VolumeName, by_han
         return Some(("I1", "the policy keeps it"));
     };
     let limits = &situation.policy.limits;
-    let Some(record) = situation.ledger.volumes.get(name) else {
+    let Some(record) = record else {
         return Some(("I9", "the ledger does not know it"));
     };
     if !record.identity.is_same(&volume.identity) {
@@ -146,7 +180,6 @@ fn reason_against_quarantine(situation: Situation<'_>, name: &VolumeName, by_han
         Some(clock) if clock.watched < quarantine_after.max(limits.min_grace) => {
             Some(("I8", "its grace period is not over"))
         }
-        Some(_) if record.suspected_since.is_some() => Some(("I2", "the sudden-orphan brake holds it")),
         Some(_) => None,
     }
 }
@@ -156,7 +189,9 @@ fn reason_against_delete(situation: Situation<'_>, id: &EntryId, by_hand: bool) 
     for entry in &situation.quarantine.entries {
         match entry {
             // Its deletion was approved before it was begun.
-            Entry::Deleting(deleting) if deleting == id => return None,
+            Entry::Deleting(deleting) if deleting == id => {
+                return situation.quarantine.held.get(id).map(|_| ("I1", "something holds its data"));
+            }
             Entry::Known(known) if known.entry == *id => manifest = Some(known),
             Entry::Known(_) | Entry::Deleting(_) | Entry::Damaged { .. } => {}
         }
@@ -186,8 +221,27 @@ fn reason_against_delete(situation: Situation<'_>, id: &EntryId, by_hand: bool) 
     let (Some(promised), Some(clock)) = (manifest.delete_after(), situation.ledger.entries.get(id)) else {
         return Some(("I3", "it has no running grace period"));
     };
-    if clock.sightings < 2 || clock.watched < promised {
+    let Decision::By { disposition, .. } = situation.policy.decide(&volume_of(manifest)) else {
+        return Some(("I2", "a label keeps it"));
+    };
+    let Disposition::Collect { delete_after, .. } = disposition else {
+        return Some(("I3", "the policy keeps it"));
+    };
+    if clock.sightings < 2 || clock.watched < promised || clock.watched < delete_after {
         return Some(("I3", "its grace period is not over"));
     }
     None
+}
+
+/// What a rule can be held against: the volume as its manifest has it.
+fn volume_of(manifest: &Manifest) -> Volume {
+    Volume {
+        name: manifest.name.clone(),
+        identity: VolumeIdentity::Directory(manifest.volume_directory),
+        class: manifest.class,
+        driver: manifest.driver.clone(),
+        labels: manifest.labels.clone(),
+        created_at: None,
+        unmovable: Vec::new(),
+    }
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
-use super::entry::{EntryId, Manifest};
+use super::entry::{EntryId, EntryState, Manifest};
 use super::inventory::Inventory;
 use super::policy::Limits;
 use super::reference::{HolderKind, LastHolder, Reference, Witness};
@@ -116,6 +116,24 @@ pub enum HoldTarget {
     },
 }
 
+impl HoldTarget {
+    /// Whether it is this volume (I11).
+    fn is_on_volume(&self, name: &VolumeName, identity: &VolumeIdentity) -> bool {
+        match self {
+            Self::Volume { name: held, identity: which } => held == name && which.is_same(identity),
+            Self::Entry { .. } => false,
+        }
+    }
+
+    /// Whether it is this entry.
+    fn is_on_entry(&self, entry: &EntryId) -> bool {
+        match self {
+            Self::Entry { entry: held } => held == entry,
+            Self::Volume { .. } => false,
+        }
+    }
+}
+
 /// The engine that the ledger is about.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct KnownEngine {
@@ -159,26 +177,12 @@ impl LedgerState {
         identity: &VolumeIdentity,
         now: DateTime<Utc>,
     ) -> Option<&Hold> {
-        self.holds.iter().find(|hold| {
-            hold.is_active(now)
-                && match &hold.target {
-                    HoldTarget::Volume { name: held, identity: which } => {
-                        held == name && which.is_same(identity)
-                    }
-                    HoldTarget::Entry { .. } => false,
-                }
-        })
+        self.holds.iter().find(|hold| hold.is_active(now) && hold.target.is_on_volume(name, identity))
     }
 
     /// The active hold on an entry.
     pub fn hold_on_entry(&self, entry: &EntryId, now: DateTime<Utc>) -> Option<&Hold> {
-        self.holds.iter().find(|hold| {
-            hold.is_active(now)
-                && match &hold.target {
-                    HoldTarget::Entry { entry: held } => held == entry,
-                    HoldTarget::Volume { .. } => false,
-                }
-        })
+        self.holds.iter().find(|hold| hold.is_active(now) && hold.target.is_on_entry(entry))
     }
 
     /// The ledger after one complete sweep. Volumes that are gone are forgotten, those that are new or have another identity
@@ -199,7 +203,11 @@ impl LedgerState {
                 let before =
                     self.volumes.get(&volume.name).filter(|record| record.identity.is_same(&volume.identity));
                 let references = inventory.references(&volume.name);
-                let record = observe_volume(before, &volume.identity, references, elapsed, now.wall);
+                let mut record = observe_volume(before, &volume.identity, references, elapsed, now.wall);
+                // I8: a hold that this sweep finds expired held until now.
+                if self.is_held(|target| target.is_on_volume(&volume.name, &volume.identity)) {
+                    record.unreferenced = record.unreferenced.map(|_| Clock::start(now.wall));
+                }
                 (volume.name.clone(), record)
             })
             .collect();
@@ -218,13 +226,27 @@ impl LedgerState {
     fn observe_entry(&self, entry: SeenEntry<'_>, elapsed: Duration, now: DateTime<Utc>) -> (EntryId, Clock) {
         let id = entry.manifest.entry.clone();
         let clock = match self.entries.get(&id) {
-            // The name runs on an empty volume: its owner is likely to come looking for the old data.
-            Some(clock) if entry.name_in_use => clock.clone(),
+            // I8: what a hold kept has its whole grace period once the hold is over, so that a clock that jumps past the
+            // expiry of a hold deletes nothing.
+            Some(_) if self.is_held(|target| target.is_on_entry(&id)) => Clock::start(now),
+            Some(clock) if self.stands_still(entry) => clock.clone(),
             Some(clock) => clock.tick(elapsed),
             // I9: an entry that the ledger does not know starts its whole grace period anew.
             None => Clock::start(now),
         };
         (id, clock)
+    }
+
+    /// Whether the time since the last sweep does not count for an entry.
+    fn stands_still(&self, entry: SeenEntry<'_>) -> bool {
+        // The name runs on an empty volume, now or at the last sweep: its owner is likely to come looking for the old data.
+        let name_in_use = entry.name_in_use || self.volumes.contains_key(&entry.manifest.name);
+        name_in_use || entry.manifest.state != EntryState::Quarantined
+    }
+
+    /// Whether there is such a hold, or was one until this sweep: expired holds are dropped at its end.
+    fn is_held(&self, on: impl Fn(&HoldTarget) -> bool) -> bool {
+        self.holds.iter().any(|hold| on(&hold.target))
     }
 
     /// The sudden-orphan brake: when many volumes lost their last holder at once, suspect the evidence, not the volumes.

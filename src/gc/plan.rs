@@ -234,7 +234,11 @@ fn scheduled_verdict(
     rule: Option<&str>,
     disposition: Disposition,
 ) -> Verdict {
-    let clock = situation.ledger.volumes.get(&volume.name).and_then(|record| record.unreferenced.as_ref());
+    let record = situation.ledger.volumes.get(&volume.name);
+    // I11: the clock of another volume of that name is none.
+    let clock = record
+        .filter(|record| record.identity.is_same(&volume.identity))
+        .and_then(|record| record.unreferenced.as_ref());
     let quarantine_after = match (disposition, rule) {
         (Disposition::Keep, Some(rule)) => {
             return Verdict::keep(Reason::RuleKeep, format!("unreferenced, but rule {rule} keeps it"));
@@ -279,6 +283,7 @@ fn grace_verdict(
     quarantine_after: Duration,
     limits: &Limits,
 ) -> Verdict {
+    let quarantine_after = quarantine_after.max(limits.min_grace);
     // I9: whatever the policy says, what was not seen before is not touched now.
     let Some(clock) = clock.filter(|clock| clock.sightings > 1) else {
         return Verdict {
@@ -313,6 +318,12 @@ fn entry_verdict(situation: Situation<'_>, entry: &Entry, order: &Order) -> Verd
         Entry::Known(manifest) => known_entry_verdict(situation, manifest, order),
         Entry::Damaged { problem, .. } => Verdict::keep(Reason::ManifestDamaged, problem.clone()),
         Entry::Deleting(id) => {
+            if let Some(holder) = situation.quarantine.held.get(id) {
+                return Verdict::keep(
+                    Reason::Held,
+                    format!("its deletion was begun, but it is held by {holder}"),
+                );
+            }
             let ordered = match order {
                 Order::Scheduled => true,
                 Order::Pinned { entries, .. } | Order::Delete(entries) => entries.contains(id),
@@ -414,10 +425,11 @@ fn entry_grace_verdict(situation: Situation<'_>, manifest: &Manifest) -> Verdict
         Decision::MalformedLabel(label) => {
             return Verdict::keep(Reason::MalformedLabel, format!("its label {label} is not understood"));
         }
-        Decision::By { disposition: Disposition::Keep, rule } => {
-            let who =
-                rule.map_or_else(|| "the policy of its class".to_owned(), |rule| format!("rule {rule}"));
-            return Verdict::keep(Reason::RuleKeep, format!("{who} now keeps it"));
+        Decision::By { disposition: Disposition::Keep, rule: Some(rule) } => {
+            return Verdict::keep(Reason::RuleKeep, format!("rule {rule} now keeps it"));
+        }
+        Decision::By { disposition: Disposition::Keep, rule: None } => {
+            return Verdict::keep(Reason::ClassKeep, "the policy of its class now keeps it");
         }
         Decision::By { disposition: Disposition::Collect { delete_after, .. }, .. } => {
             delete_after.max(promised)

@@ -202,12 +202,15 @@ impl Mover<'_> {
     ) -> Result<Quarantined, StepError> {
         // An earlier order that went through a proxy is not forgotten because this one does not.
         let earlier_by_proxy = matches!(manifest.state, EntryState::InDoubt { asked_directly: false, .. });
-        let asked_directly = self.engine.reading().is_direct().await? && !earlier_by_proxy;
+        // Not to be able to tell is to be told of a proxy.
+        let asked_directly = self.engine.reading().is_direct().await.unwrap_or(false) && !earlier_by_proxy;
         // I5: written before the DELETE is sent, so that a crash from here on never leads to a rename back under a DELETE that
         // is still on its way.
-        let in_doubt = EntryState::InDoubt { in_doubt_since: now()?, asked_directly };
         let before = manifest.state.clone();
-        let manifest = match self.set_state(&manifest, in_doubt) {
+        let in_doubt = now().and_then(|in_doubt_since| {
+            self.set_state(&manifest, EntryState::InDoubt { in_doubt_since, asked_directly })
+        });
+        let manifest = match in_doubt {
             Ok(manifest) => manifest,
             Err(error) => {
                 self.undo_if(way_back, &manifest)?;

@@ -131,8 +131,12 @@ impl Mover<'_> {
         fault::at(Point::EngineCreated)
             .map_err(|source| StepError::Fault { action: "setting owner and mode", source })?;
         let facts = self.quarantine.set_ownership(&self.volumes, name, manifest)?;
-        let told = self.engine.reading().volume(name).await?;
-        let labels = told.and_then(|told| told.labels).unwrap_or_default();
+        let Some(told) = self.engine.reading().volume(name).await? else {
+            // I4: the manifest stays `restoring`, and recovery finds out where the data is.
+            let why = format!("the engine made volume {name} and does not know it any more");
+            return Err(StepError::Refused(why));
+        };
+        let labels = told.labels.unwrap_or_default();
         self.quarantine.drop_entry(&manifest.entry)?;
         self.ledger.forget_entry(&manifest.entry)?;
         let detail = if labels == manifest.labels && facts.ownership == manifest.ownership {
