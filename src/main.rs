@@ -7,6 +7,7 @@ use std::time::Duration;
 use clap::Parser as _;
 use tracing_subscriber::EnvFilter;
 use volgc::cli::{self, Cli, CliError, Environment, Exit, LogFormat};
+use volgc::report::text::safe;
 
 fn main() -> ExitCode {
     let cli = match Cli::try_parse() {
@@ -55,7 +56,28 @@ fn start_log(format: LogFormat, level: &str) {
     }
 }
 
+/// The message, and what the system said, unless it is in the message already.
+fn with_sources(error: &CliError) -> String {
+    let mut text = error.to_string();
+    let mut source = std::error::Error::source(error);
+    while let Some(cause) = source {
+        let said = cause.to_string();
+        if !text.contains(&said) {
+            text.push_str(&format!(" ({said})"));
+        }
+        source = cause.source();
+    }
+    text
+}
+
 fn complain(error: &CliError) {
+    let text = if matches!(error, CliError::Config(_)) {
+        // It spans lines on purpose, and has taken out by itself what plays tricks.
+        error.to_string()
+    } else {
+        // Anything in it may be a stranger's: the engine's words, a name, a path.
+        safe(&with_sources(error))
+    };
     // Nothing is left to do when stderr is gone.
-    drop(writeln!(std::io::stderr(), "volgc: {error}"));
+    drop(writeln!(std::io::stderr(), "volgc: {text}"));
 }

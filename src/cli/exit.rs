@@ -97,7 +97,9 @@ impl CliError {
                 SweepError::Look(error) => of_look(error),
                 SweepError::Quarantine(error) => of_quarantine(error),
                 SweepError::Violations(_) => Exit::Refused,
-                SweepError::Ledger(_) | SweepError::Lock(_) | SweepError::Clock(_) => Exit::Failed,
+                SweepError::Ledger(_) | SweepError::Lock(_) | SweepError::Clock(_) | SweepError::Stopped => {
+                    Exit::Failed
+                }
                 SweepError::Step(error) => of_step(error),
             },
         }

@@ -22,6 +22,10 @@ pub(super) async fn run(context: &Context<'_>, arguments: &Arguments) -> Result<
     let engine = context.engine(&settings).await?;
     let remembered = context.remembered()?;
     let look = look(&engine, &remembered, &settings, &Order::Scheduled, clock::read()?).await?;
+    if let Some(problem) = &look.observation.root_problem {
+        // Not "nothing is in quarantine": it cannot be seen from here.
+        return Err(CliError::Refused(format!("{problem}. Run volgc on the engine's machine, as root")));
+    }
     let lines = entry_lines(&look, &Sizes::default());
     match arguments.format {
         Format::Json => output::json(&lines)?,

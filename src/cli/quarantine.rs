@@ -9,7 +9,7 @@ use crate::gc::plan::Order;
 #[derive(Debug, Args)]
 pub struct Arguments {
     /// Names of the volumes
-    #[arg(required = true)]
+    #[arg(required = true, value_name = "VOLUME")]
     volumes: Vec<String>,
 }
 

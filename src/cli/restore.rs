@@ -5,11 +5,12 @@ use tokio_util::sync::CancellationToken;
 
 use super::context::{Context, whoami};
 use super::{CliError, Exit, explain, output};
+use crate::gc::brakes::Doubt;
 use crate::gc::entry::{Entry, EntryId, Manifest};
 use crate::gc::plan::Order;
 use crate::host::clock;
 use crate::report::text::{minute, safe};
-use crate::sweep::look::look;
+use crate::sweep::look::{Look, look};
 use crate::sweep::{Replace, Restored, Sweeper};
 
 #[derive(Debug, Args)]
@@ -32,6 +33,10 @@ pub(super) async fn run(context: &Context<'_>, arguments: &Arguments) -> Result<
     let mut ledger = context.ledger()?;
     let nothing = Order::Delete(std::collections::BTreeSet::new());
     let seen = look(engine.reading(), &ledger.read()?, &settings, &nothing, clock::read()?).await?;
+    // First of all: where the quarantine cannot be seen, nothing can be said to be missing from it.
+    if seen.refusals.iter().any(|refusal| refusal.doubt == Doubt::Engine) {
+        return Err(refused(&seen));
+    }
     let entry = find(&seen.quarantine.entries, &arguments.what)?;
     let stop = CancellationToken::new();
     let whoami = whoami("restore");
@@ -49,11 +54,13 @@ pub(super) async fn run(context: &Context<'_>, arguments: &Arguments) -> Result<
             output::print(&text)?;
             Ok(Exit::Done)
         }
-        Restored::Refused(look) => {
-            let why: Vec<String> = look.refusals.iter().map(|refusal| refusal.text.clone()).collect();
-            Err(CliError::Refused(why.join("; ")))
-        }
+        Restored::Refused(look) => Err(refused(&look)),
     }
+}
+
+fn refused(look: &Look) -> CliError {
+    let why: Vec<&str> = look.refusals.iter().map(|refusal| refusal.text.as_str()).collect();
+    CliError::Refused(why.join("; "))
 }
 
 /// The entry of that name, else the only entry that was a volume of that name.

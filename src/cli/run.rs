@@ -6,7 +6,7 @@ use super::context::{Context, whoami};
 use super::{CliError, Exit, sweep};
 use crate::gc::plan::Order;
 use crate::service;
-use crate::sweep::{Sweeper, Swept, count};
+use crate::sweep::{SweepError, Sweeper, Swept, count};
 
 pub(super) async fn run(context: &Context<'_>) -> Result<Exit, CliError> {
     let (settings, file) = context.settings()?;
@@ -40,7 +40,10 @@ async fn one_pass(
     settings: &crate::config::Settings,
     stop: &CancellationToken,
 ) -> Result<Swept, CliError> {
-    let engine = context.changing_engine(settings).await?;
+    let engine = tokio::select! {
+        engine = context.changing_engine(settings) => engine?,
+        () = stop.cancelled() => return Err(SweepError::Stopped.into()),
+    };
     let mut ledger = context.ledger()?;
     let whoami = whoami("run");
     let mut sweeper = Sweeper { engine: &engine, settings, ledger: &mut ledger, whoami: &whoami, stop };

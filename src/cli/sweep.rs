@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
+use rustix::process::{Signal, getpid, kill_process};
 use tokio_util::sync::CancellationToken;
 
 use super::context::{Context, whoami};
@@ -56,12 +57,20 @@ pub(super) fn stop_on_signal(stop: &CancellationToken) -> Result<(), CliError> {
     let mut interrupt = signal(SignalKind::interrupt())?;
     let stop = stop.clone();
     tokio::spawn(async move {
-        tokio::select! {
-            _ = terminate.recv() => {}
-            _ = interrupt.recv() => {}
-        }
+        let mut signalled = async || {
+            tokio::select! {
+                _ = terminate.recv() => {}
+                _ = interrupt.recv() => {}
+            }
+        };
+        signalled().await;
         tracing::warn!("stopping after the step in hand");
         stop.cancel();
+        signalled().await;
+        // A signal that was listened to once never ends the program by itself again. Nothing is lost by a sudden end (I4).
+        if let Err(error) = kill_process(getpid(), Signal::KILL) {
+            tracing::warn!(%error, "cannot end at once");
+        }
     });
     Ok(())
 }

@@ -69,6 +69,9 @@ pub enum SweepError {
     /// The plan would break an invariant: a defect of this program.
     #[error("{}; nothing was done. This is a defect of volgc: please report it", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))]
     Violations(Vec<Violation>),
+    /// The program shall end, and the look was not waited for.
+    #[error("stopped before the engine had answered; nothing was done")]
+    Stopped,
     /// A clock could not be read.
     #[error("{0}")]
     Clock(#[from] std::io::Error),
@@ -137,8 +140,7 @@ struct Locked {
 impl Sweeper<'_> {
     /// One pass with an order.
     pub async fn sweep(&mut self, order: &Order) -> Result<Swept, SweepError> {
-        let remembered = self.ledger.read()?;
-        let first = look(self.engine.reading(), &remembered, self.settings, order, clock::read()?).await?;
+        let first = self.look(order).await?;
         if first.refusals.iter().any(|refusal| refusal.doubt == Doubt::Engine) {
             self.record_refusals(&first)?;
             return Ok(Swept { look: first, recovered: Vec::new(), done: Vec::new(), stopped: false });
@@ -159,6 +161,16 @@ impl Sweeper<'_> {
         self.sweep_locked(order, &root, first, locked).await
     }
 
+    /// Looks once, until the program shall end: a hanging engine is waited for minutes, and a look has begun nothing.
+    async fn look(&self, order: &Order) -> Result<Look, SweepError> {
+        let remembered = self.ledger.read()?;
+        let at = clock::read()?;
+        tokio::select! {
+            look = look(self.engine.reading(), &remembered, self.settings, order, at) => Ok(look?),
+            () = self.stop.cancelled() => Err(SweepError::Stopped),
+        }
+    }
+
     /// Under the lock everything is looked at again: what another process did meanwhile is seen.
     async fn sweep_locked(
         &mut self,
@@ -168,8 +180,7 @@ impl Sweeper<'_> {
         locked: Locked,
     ) -> Result<Swept, SweepError> {
         let recovered = self.mover(root, &first, &locked.directory)?.recover().await?;
-        let remembered = self.ledger.read()?;
-        let look = look(self.engine.reading(), &remembered, self.settings, order, clock::read()?).await?;
+        let look = self.look(order).await?;
         if !look.refusals.is_empty() {
             self.record_refusals(&look)?;
             return Ok(Swept { look, recovered, done: Vec::new(), stopped: false });
@@ -252,7 +263,9 @@ impl Sweeper<'_> {
         let remembered = self.ledger.read()?;
         let nothing = Order::Delete(std::collections::BTreeSet::new());
         let look = look(self.engine.reading(), &remembered, self.settings, &nothing, clock::read()?).await?;
-        let (true, Some(root)) = (look.refusals.is_empty(), look.observation.directory.clone()) else {
+        // To bring data back needs the right engine; whether it sees all references does not matter.
+        let is_doubtful = look.refusals.iter().any(|refusal| refusal.doubt == Doubt::Engine);
+        let (false, Some(root)) = (is_doubtful, look.observation.directory.clone()) else {
             return Ok(Restored::Refused(Box::new(look)));
         };
         let Some(locked) = self.lock(&root, false).await? else {
@@ -289,6 +302,10 @@ impl Sweeper<'_> {
         let remembered = self.ledger.read()?;
         let look = look(self.engine.reading(), &remembered, self.settings, &order, clock::read()?).await?;
         let Some(volume) = look.observation.inventory.volume(name) else { return Ok(None) };
+        if let Some(refusal) = look.refusals.first() {
+            let why = format!("volume {name} cannot be replaced: {}", refusal.text);
+            return Err(StepError::Refused(why).into());
+        }
         let steps = guard::approve(&look.plan, look.situation(self.settings), &order)
             .map_err(SweepError::Violations)?
             .into_steps();

@@ -16,22 +16,35 @@
 )]
 #![allow(
     clippy::disallowed_methods,
+    clippy::needless_pass_by_value,
     clippy::panic,
     clippy::print_stderr,
     clippy::unnecessary_debug_formatting,
+    clippy::wildcard_enum_match_arm,
     reason = "the harness is the world outside of the product: it has effects, and it fails loudly"
 )]
 
+mod config;
+mod contents;
 mod engine;
+pub mod fake;
 mod http;
 mod images;
+pub mod proxy;
+pub mod recording;
+pub mod scenario;
 mod startup;
 mod takedown;
+mod told;
+pub mod treasure;
 mod tree;
 mod volgc;
 
+pub use config::{KEEP_IN_QUARANTINE, NO_GRACE, OBSERVE};
+pub use contents::Contents;
 pub use engine::{Builder, PrivateEngine, Version};
 pub use takedown::{left_behind, take_down};
+pub use told::{text, wait_until};
 pub use tree::{fill, tree_digest, tree_listing};
 pub use volgc::{Output, Volgc};
 

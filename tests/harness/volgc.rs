@@ -32,17 +32,22 @@ pub struct Volgc {
 impl Volgc {
     /// A runner with an empty state and a configuration that only names the engine's socket.
     pub fn new(engine: &PrivateEngine) -> Self {
+        Self::beside(engine.dir(), &engine.socket(), &engine.root())
+    }
+
+    /// The same for whatever listens at `socket`, with everything below `home`.
+    pub fn beside(home: &Path, socket: &Path, root: &Path) -> Self {
         /// A test may have several.
         static MADE: AtomicUsize = AtomicUsize::new(0);
-        let dir = engine.dir().join(format!("volgc{}", MADE.fetch_add(1, Ordering::Relaxed)));
+        let dir = home.join(format!("volgc{}", MADE.fetch_add(1, Ordering::Relaxed)));
         fs::create_dir_all(dir.join("state"))
             .unwrap_or_else(|error| panic!("cannot make {}: {error}", dir.display()));
         let replacements = vec![
-            ("{socket}", engine.socket().display().to_string()),
-            ("{root}", engine.root().display().to_string()),
+            ("{socket}", socket.display().to_string()),
+            ("{root}", root.display().to_string()),
             ("{state}", dir.join("state").display().to_string()),
         ];
-        let this = Self { dir, engine: engine.dir().to_path_buf(), replacements, env: Vec::new() };
+        let this = Self { dir, engine: home.to_path_buf(), replacements, env: Vec::new() };
         this.config("[docker]\nhost = \"unix://{socket}\"\n");
         this
     }
@@ -92,6 +97,21 @@ impl Volgc {
         let output = self.run(arguments);
         assert!(
             output.status == Some(0),
+            "volgc {} ended with {:?}\n--- stdout\n{}--- stderr\n{}",
+            words(arguments),
+            output.status,
+            output.stdout,
+            output.stderr
+        );
+        output.stdout
+    }
+
+    /// Runs a command that must be refused (exit 4), and returns its standard output.
+    #[track_caller]
+    pub fn refused<S: AsRef<OsStr>>(&self, arguments: &[S]) -> String {
+        let output = self.run(arguments);
+        assert!(
+            output.status == Some(4),
             "volgc {} ended with {:?}\n--- stdout\n{}--- stderr\n{}",
             words(arguments),
             output.status,

@@ -6,10 +6,39 @@
 use std::collections::BTreeMap;
 
 use serde::Deserialize;
+use serde::de::value::MapAccessDeserializer;
+use serde::de::{Deserializer, MapAccess, Visitor};
+
+/// What serde derives also takes a JSON array for a struct, its elements for the fields in their order: `[null]` would be a host
+/// without volumes. With `remote = "Self"` it derives a function only, and this makes of it an implementation for objects.
+macro_rules! objects {
+    ($($object:ident)*) => { $(
+        impl<'de> Deserialize<'de> for $object {
+            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                struct Object;
+                impl<'de> Visitor<'de> for Object {
+                    type Value = $object;
+
+                    fn expecting(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                        out.write_str(concat!("an object (", stringify!($object), ")"))
+                    }
+
+                    fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<$object, A::Error> {
+                        // The derived function, not this one: what a type has itself comes before what its traits give it.
+                        $object::deserialize(MapAccessDeserializer::new(map))
+                    }
+                }
+                deserializer.deserialize_map(Object)
+            }
+        }
+    )* };
+}
+
+objects! { Version Component Info SwarmInfo Volumes Volume Container Mount }
 
 /// `GET /version`.
 #[derive(Debug, Clone, Deserialize)]
-#[serde(rename_all = "PascalCase")]
+#[serde(rename_all = "PascalCase", remote = "Self")]
 pub struct Version {
     /// The newest API version the engine speaks.
     pub api_version: String,
@@ -23,7 +52,7 @@ pub struct Version {
 
 /// One part of the engine.
 #[derive(Debug, Clone, Deserialize)]
-#[serde(rename_all = "PascalCase")]
+#[serde(rename_all = "PascalCase", remote = "Self")]
 pub struct Component {
     /// Its name.
     pub name: String,
@@ -41,7 +70,7 @@ impl Version {
 
 /// `GET /info`.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "PascalCase")]
+#[serde(rename_all = "PascalCase", remote = "Self")]
 pub struct Info {
     /// The engine's ID.
     #[serde(rename = "ID")]
@@ -65,7 +94,7 @@ pub struct Info {
 
 /// The engine's part in a swarm.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "PascalCase")]
+#[serde(rename_all = "PascalCase", remote = "Self")]
 pub struct SwarmInfo {
     /// `inactive`, `pending`, `active`, `error`, `locked`; empty on engines that never had one.
     pub local_node_state: String,
@@ -83,7 +112,7 @@ impl SwarmInfo {
 
 /// `GET /volumes`.
 #[derive(Debug, Clone, Deserialize)]
-#[serde(rename_all = "PascalCase")]
+#[serde(rename_all = "PascalCase", remote = "Self")]
 pub struct Volumes {
     /// Go writes an empty list as null; a missing field is refused.
     #[serde(deserialize_with = "Option::deserialize")]
@@ -95,7 +124,7 @@ pub struct Volumes {
 
 /// One volume, in a list or by itself.
 #[derive(Debug, Clone, Deserialize)]
-#[serde(rename_all = "PascalCase")]
+#[serde(rename_all = "PascalCase", remote = "Self")]
 pub struct Volume {
     /// Its name.
     pub name: String,
@@ -122,7 +151,7 @@ pub struct Volume {
 
 /// One container of `GET /containers/json?all=1`.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "PascalCase")]
+#[serde(rename_all = "PascalCase", remote = "Self")]
 pub struct Container {
     /// Its ID.
     pub id: String,
@@ -168,7 +197,7 @@ impl Container {
 
 /// One mount of a container.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "PascalCase")]
+#[serde(rename_all = "PascalCase", remote = "Self")]
 pub struct Mount {
     /// `volume`, `bind`, `tmpfs`, ...; empty on containers made before Docker 1.13.
     #[serde(rename = "Type", default)]
@@ -197,11 +226,22 @@ mod tests {
             r#"{"Id":"a","Mounts":[]}"#,
             "null",
             r#"[{"Id":"a","Mounts":[{"Name":7}]}]"#,
+            r#"[{"Id":"a","Mounts":[["volume","v"]]}]"#,
+            r#"[["a",[],"image","exited",{},[]]]"#,
         ];
         for text in refused {
             assert!(serde_json::from_str::<Vec<Container>>(text).is_err(), "{text}");
         }
-        for text in [r#"{"Warnings":null}"#, "{}", "[]", r#"{"Volumes":[{"Name":"a"}]}"#] {
+        let refused = [
+            r#"{"Warnings":null}"#,
+            "{}",
+            "[]",
+            "[null]",
+            "[[]]",
+            r#"{"Volumes":[{"Name":"a"}]}"#,
+            r#"{"Volumes":[["a","local","local",null]]}"#,
+        ];
+        for text in refused {
             assert!(serde_json::from_str::<Volumes>(text).is_err(), "{text}");
         }
     }

@@ -208,8 +208,13 @@ impl QuarantineDir {
             .map_err(|source| self.io("list", self.path.clone(), source))?;
         for (name, _) in names {
             let Ok(id) = EntryId::new(directory::shown(&name)) else { continue };
-            let entry = self.open_entry(&id)?;
             let failed = |source| self.io("tidy", self.path_of(&id), source);
+            let entry = match directory::open_child(self.directory.as_fd(), &name) {
+                Ok(entry) => entry,
+                // No entry but something of that name, or gone meanwhile.
+                Err(Errno::NOTDIR | Errno::LOOP | Errno::NOENT) => continue,
+                Err(source) => return Err(failed(source)),
+            };
             if directory::child_exists(entry.as_fd(), manifest::FILE).map_err(failed)?
                 || directory::child_exists(entry.as_fd(), DATA).map_err(failed)?
             {

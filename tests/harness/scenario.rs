@@ -1,0 +1,350 @@
+//! Every way in which the product passes its fault points: what is prepared, and which command is then run.
+
+use std::cell::Cell;
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::PathBuf;
+
+use super::treasure::{self, Treasure};
+use super::{Output, PrivateEngine, Volgc};
+
+/// Everything by hand: no sweep moves or deletes what no rule names.
+const BY_HAND: &str = r#"
+mode = "enforce"
+[docker]
+host = "unix://{socket}"
+[limits]
+min_grace = "0s"
+min_sightings = 1
+max_per_sweep = 1000
+sudden_orphans = 100000
+"#;
+
+/// An engine, the product, and a place beside the quarantine for entries that shall not be recovered yet.
+#[derive(Debug)]
+pub struct Host<'a> {
+    pub engine: &'a PrivateEngine,
+    pub volgc: Volgc,
+    made: Cell<u32>,
+}
+
+/// One run that is about to be disturbed.
+#[derive(Debug)]
+pub struct Case {
+    /// What must survive.
+    pub treasures: Vec<Treasure>,
+    /// The first of them may be deleted, if it is deleted as a whole.
+    pub is_deletion: bool,
+    /// Somebody asked the engine for the volume while it was being restored.
+    pub is_adopted: bool,
+    /// The command.
+    pub command: Vec<String>,
+    /// Configuration beside the usual.
+    rule: String,
+    parked: Vec<String>,
+}
+
+/// A way in which fault points are passed.
+#[derive(Clone, Copy)]
+pub struct Scenario {
+    pub name: &'static str,
+    /// Faults that lead the run there, besides the one that is tested.
+    pub with: &'static str,
+    /// Whether the command waits for the engine to settle first.
+    pub settles: bool,
+    prepare: fn(&Host<'_>, &str) -> Case,
+}
+
+/// What an operator or the service does: each begins with nothing unfinished.
+pub const COMMANDS: &[Scenario] = &[
+    Scenario { name: "quarantine", with: "", settles: false, prepare: quarantine },
+    Scenario { name: "quarantine undone", with: "take.ask_again=EIO", settles: false, prepare: quarantine },
+    Scenario { name: "restore", with: "", settles: false, prepare: |host, name| restore(host, name, &[]) },
+    Scenario { name: "restore as", with: "", settles: false, prepare: restore_as },
+    Scenario { name: "restore replacing", with: "", settles: false, prepare: restore_replacing },
+    Scenario {
+        name: "restore given up",
+        with: "restore.sync=EIO",
+        settles: false,
+        prepare: |host, name| restore(host, name, &[]),
+    },
+    Scenario { name: "delete", with: "", settles: false, prepare: delete },
+    Scenario { name: "sweep that quarantines", with: "", settles: false, prepare: sweep_quarantines },
+    Scenario { name: "sweep that deletes", with: "", settles: false, prepare: sweep_deletes },
+    Scenario { name: "hold", with: "", settles: false, prepare: hold },
+];
+
+/// Sweeps that find something unfinished.
+pub const RECOVERIES: &[Scenario] = &[
+    Scenario {
+        name: "recovery of moving",
+        with: "",
+        settles: false,
+        prepare: |host, name| unfinished(host, quarantine(host, name), "take.ask_again"),
+    },
+    Scenario {
+        name: "recovery of moving, volume removed",
+        with: "",
+        settles: false,
+        prepare: |host, name| {
+            let case = unfinished(host, quarantine(host, name), "take.ask_again");
+            host.engine.json("DELETE", &format!("/volumes/{name}"), None);
+            case
+        },
+    },
+    Scenario {
+        name: "recovery of in doubt, not asked",
+        with: "",
+        settles: true,
+        prepare: |host, name| unfinished(host, quarantine(host, name), "engine.delete"),
+    },
+    Scenario {
+        name: "recovery of in doubt, done",
+        with: "",
+        settles: true,
+        prepare: |host, name| unfinished(host, quarantine(host, name), "engine.deleted"),
+    },
+    Scenario {
+        name: "recovery of restoring, nothing made",
+        with: "",
+        settles: false,
+        prepare: |host, name| unfinished(host, restore(host, name, &[]), "restore.make_directory"),
+    },
+    Scenario {
+        name: "recovery of restoring, not placed",
+        with: "",
+        settles: false,
+        prepare: |host, name| unfinished(host, restore(host, name, &[]), "restore.rename"),
+    },
+    Scenario {
+        name: "recovery of restoring, placed",
+        with: "",
+        settles: false,
+        prepare: |host, name| unfinished(host, restore(host, name, &[]), "engine.create"),
+    },
+    Scenario {
+        name: "recovery of restoring, made",
+        with: "",
+        settles: false,
+        prepare: |host, name| unfinished(host, restore(host, name, &[]), "engine.created"),
+    },
+    Scenario {
+        name: "recovery of deleting",
+        with: "",
+        settles: false,
+        prepare: |host, name| unfinished(host, delete(host, name), "delete.contents"),
+    },
+];
+
+impl<'a> Host<'a> {
+    pub fn new(engine: &'a PrivateEngine) -> Self {
+        let volgc = Volgc::new(engine);
+        volgc.config(BY_HAND);
+        Self { engine, volgc, made: Cell::new(0) }
+    }
+
+    /// What the scenario needs, on a volume of its own. Entries of it that are unfinished are parked.
+    pub fn prepare(&self, scenario: &Scenario) -> Case {
+        self.made.set(self.made.get() + 1);
+        let mut case = (scenario.prepare)(self, &format!("v{:04}", self.made.get()));
+        case.parked = self.park();
+        case
+    }
+
+    /// Runs the case's command under fault orders.
+    pub fn run(&self, case: &Case, orders: &str, trace: Option<&PathBuf>) -> Output {
+        self.unpark(&case.parked);
+        self.volgc.config(&format!("{BY_HAND}{}", case.rule));
+        let mut volgc = self.volgc.clone().env("VOLGC_FAULT", orders);
+        if let Some(trace) = trace {
+            volgc = volgc.env("VOLGC_FAULT_TRACE", trace);
+        }
+        let output = volgc.run(&case.command);
+        self.volgc.config(BY_HAND);
+        output
+    }
+
+    /// The fault points that an undisturbed run of the scenario passes, each with how often.
+    pub fn passes(&self, scenario: &Scenario) -> Vec<(String, u32)> {
+        let trace = self.engine.dir().join("trace");
+        fs::remove_file(&trace).ok();
+        let case = self.prepare(scenario);
+        let output = self.run(&case, scenario.with, Some(&trace));
+        assert!(
+            !scenario.with.is_empty() || output.status == Some(0),
+            "{} {:?}: {output:?}",
+            scenario.name,
+            case.command
+        );
+        if !case.is_deletion {
+            case.treasures.iter().for_each(|treasure| {
+                treasure.assert_whole(self.engine, scenario.name);
+            });
+        }
+        self.park();
+        let mut passes: BTreeMap<String, u32> = BTreeMap::new();
+        for point in fs::read_to_string(&trace).unwrap_or_default().lines() {
+            *passes.entry(point.to_owned()).or_default() += 1;
+        }
+        passes.into_iter().collect()
+    }
+
+    /// Puts every entry aside, so that the next command does not recover it. Renamed on the same file system, so it stays
+    /// what it is.
+    pub fn park(&self) -> Vec<String> {
+        let (quarantine, park) = self.places();
+        fs::create_dir_all(&park).unwrap_or_else(|error| panic!("{}: {error}", park.display()));
+        let entries = treasure::names(&quarantine);
+        for entry in &entries {
+            fs::rename(quarantine.join(entry), park.join(entry))
+                .unwrap_or_else(|error| panic!("cannot park {entry}: {error}"));
+        }
+        // The next run makes the quarantine itself.
+        fs::remove_file(quarantine.join("lock")).ok();
+        fs::remove_dir(&quarantine).ok();
+        entries
+    }
+
+    /// Puts entries back into the quarantine.
+    pub fn unpark(&self, entries: &[String]) {
+        let (quarantine, park) = self.places();
+        if !entries.is_empty() && !quarantine.is_dir() {
+            fs::create_dir(&quarantine)
+                .and_then(|()| {
+                    fs::set_permissions(&quarantine, std::os::unix::fs::PermissionsExt::from_mode(0o700))
+                })
+                .unwrap_or_else(|error| panic!("{}: {error}", quarantine.display()));
+        }
+        for entry in entries {
+            // A run that failed may have been recovered and parked since.
+            fs::rename(park.join(entry), quarantine.join(entry))
+                .unwrap_or_else(|error| panic!("cannot bring back {entry}: {error}"));
+        }
+    }
+
+    /// Puts everything back that was parked.
+    pub fn unpark_all(&self) {
+        let (_, park) = self.places();
+        self.unpark(&treasure::names(&park));
+    }
+
+    fn places(&self) -> (PathBuf, PathBuf) {
+        (self.engine.root().join("volgc"), self.engine.root().join("parked"))
+    }
+
+    /// After recovery: nothing unfinished, and whatever is in quarantine can be brought back whole.
+    pub fn assert_all_well(&self, cases: &[(String, Case)], when: &str) {
+        treasure::assert_no_husk(self.engine, when);
+        let list = self.volgc.json(&["list", "--format", "json"]);
+        for entry in list.as_array().into_iter().flatten() {
+            assert_eq!(entry["state"], "quarantined", "{when}: unfinished: {entry:#}");
+        }
+        for (what, case) in cases {
+            let when = &format!("{when}, {what}");
+            for (number, treasure) in case.treasures.iter().enumerate() {
+                if case.is_deletion && number == 0 && treasure.places(self.engine).is_empty() {
+                    continue;
+                }
+                let name = match treasure.assert_whole(self.engine, when) {
+                    treasure::Place::Volume(name) => name,
+                    treasure::Place::Deleting(entry) => panic!("{when}: {entry} is still being deleted"),
+                    treasure::Place::Entry(entry, manifest) => {
+                        assert_eq!(manifest["state"], "quarantined", "{when}: {manifest:#}");
+                        let name = if self.engine.volumes_dir().join(&treasure.name).exists() {
+                            format!("{}-back{number}", treasure.name)
+                        } else {
+                            treasure.name.clone()
+                        };
+                        self.volgc.ok(&["restore", &entry, "--as", &name]);
+                        name
+                    }
+                };
+                if case.is_adopted {
+                    // The engine made the volume for somebody else, without labels, around the data that lay there.
+                    treasure.assert_content(self.engine, &name, when);
+                } else {
+                    treasure.assert_back(self.engine, &name, when);
+                }
+            }
+        }
+    }
+}
+
+fn case(treasures: Vec<Treasure>, command: &[&str]) -> Case {
+    Case {
+        treasures,
+        is_deletion: false,
+        is_adopted: false,
+        command: command.iter().map(|&word| word.to_owned()).collect(),
+        rule: String::new(),
+        parked: Vec::new(),
+    }
+}
+
+fn quarantine(host: &Host<'_>, name: &str) -> Case {
+    case(vec![Treasure::make(host.engine, name)], &["quarantine", name])
+}
+
+/// A volume in quarantine, and its entry.
+fn quarantined(host: &Host<'_>, name: &str) -> (Treasure, String) {
+    let treasure = Treasure::make(host.engine, name);
+    host.volgc.ok(&["quarantine", name]);
+    match treasure.assert_whole(host.engine, "prepared") {
+        treasure::Place::Entry(entry, _) => (treasure, entry),
+        place @ (treasure::Place::Volume(_) | treasure::Place::Deleting(_)) => {
+            panic!("volume {name} was not quarantined, it is in {place:?}")
+        }
+    }
+}
+
+fn restore(host: &Host<'_>, name: &str, more: &[&str]) -> Case {
+    let (treasure, entry) = quarantined(host, name);
+    case(vec![treasure], &[&["restore", &entry], more].concat())
+}
+
+fn restore_as(host: &Host<'_>, name: &str) -> Case {
+    let other = format!("{name}-other");
+    restore(host, name, &["--as", &other])
+}
+
+fn restore_replacing(host: &Host<'_>, name: &str) -> Case {
+    let mut case = restore(host, name, &["--replace"]);
+    case.treasures.push(Treasure::make(host.engine, name));
+    case
+}
+
+fn delete(host: &Host<'_>, name: &str) -> Case {
+    let (treasure, entry) = quarantined(host, name);
+    Case { is_deletion: true, ..case(vec![treasure], &["delete", "--yes", &entry]) }
+}
+
+fn rule(name: &str) -> String {
+    format!(
+        "[[rule]]\nname = \"it\"\nmatch = {{ volume = \"{name}\" }}\nquarantine_after = \"0s\"\ndelete_after = \"0s\"\n"
+    )
+}
+
+fn sweep_quarantines(host: &Host<'_>, name: &str) -> Case {
+    let treasure = Treasure::make(host.engine, name);
+    host.volgc.ok(&["sweep"]);
+    Case { rule: rule(name), ..case(vec![treasure], &["sweep"]) }
+}
+
+fn sweep_deletes(host: &Host<'_>, name: &str) -> Case {
+    host.volgc.config(&format!("{BY_HAND}{}", rule(name)));
+    let (treasure, _) = quarantined(host, name);
+    host.volgc.config(BY_HAND);
+    host.volgc.ok(&["sweep"]);
+    Case { is_deletion: true, rule: rule(name), ..case(vec![treasure], &["sweep"]) }
+}
+
+fn hold(host: &Host<'_>, name: &str) -> Case {
+    case(vec![Treasure::make(host.engine, name)], &["hold", name, "--reason", "a test"])
+}
+
+/// What a command leaves that is killed at a point, for a sweep to recover.
+fn unfinished(host: &Host<'_>, before: Case, point: &str) -> Case {
+    let output = host.run(&before, &format!("{point}@1=kill"), None);
+    assert_eq!(output.status, None, "not killed at {point}: {output:?}");
+    Case { command: vec!["sweep".to_owned()], ..before }
+}

@@ -1,0 +1,106 @@
+//! What the product says of volumes and entries, as tests ask for it.
+
+use std::path::PathBuf;
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+use super::{PrivateEngine, Volgc};
+
+impl Volgc {
+    /// A runner with a configuration, see [`Volgc::config`].
+    pub fn configured(engine: &PrivateEngine, config: &str) -> Self {
+        let volgc = Self::new(engine);
+        volgc.config(config);
+        volgc
+    }
+
+    /// Sweeps so often that what nothing holds is quarantined: the first sighting only starts its clock.
+    #[track_caller]
+    pub fn sweep_twice(&self) {
+        self.ok(&["sweep"]);
+        self.ok(&["sweep"]);
+    }
+
+    /// The report as data, sizes left out.
+    #[track_caller]
+    pub fn report(&self) -> Value {
+        self.json(&["report", "--format", "json", "--no-sizes"])
+    }
+
+    /// What the report says of one volume.
+    #[track_caller]
+    pub fn told_of(&self, volume: &str) -> Value {
+        let report = self.report();
+        let lines = report["volumes"].as_array().into_iter().flatten();
+        lines
+            .clone()
+            .find(|line| line["name"] == volume)
+            .unwrap_or_else(|| panic!("no volume {volume} in {report:#}"))
+            .clone()
+    }
+
+    /// The stable word for why a volume is to be kept or taken.
+    #[track_caller]
+    pub fn reason_of(&self, volume: &str) -> String {
+        text(&self.told_of(volume)["reason"])
+    }
+
+    /// Everything in quarantine.
+    #[track_caller]
+    pub fn entries(&self) -> Vec<Value> {
+        match self.json(&["list", "--format", "json"]) {
+            Value::Array(entries) => entries,
+            other => panic!("`list` wrote no list: {other:#}"),
+        }
+    }
+
+    /// The names of the volumes in quarantine, sorted.
+    #[track_caller]
+    pub fn quarantined_names(&self) -> Vec<String> {
+        let mut names: Vec<String> = self.entries().iter().map(|entry| text(&entry["name"])).collect();
+        names.sort();
+        names
+    }
+
+    /// The only entry that was a volume of this name.
+    #[track_caller]
+    pub fn entry_of(&self, volume: &str) -> Value {
+        let entries = self.entries();
+        let mut found = entries.iter().filter(|entry| entry["name"] == volume);
+        match (found.next(), found.next()) {
+            (Some(only), None) => only.clone(),
+            _ => panic!("not exactly one entry of {volume} in {entries:#?}"),
+        }
+    }
+
+    /// The ID of the only entry that was a volume of this name.
+    #[track_caller]
+    pub fn entry_id_of(&self, volume: &str) -> String {
+        text(&self.entry_of(volume)["entry"])
+    }
+}
+
+impl PrivateEngine {
+    /// The data of a quarantine entry.
+    pub fn quarantined_data(&self, entry: &str) -> PathBuf {
+        self.root().join("volgc").join(entry).join("data")
+    }
+}
+
+/// A JSON value that must be text.
+#[track_caller]
+pub fn text(value: &Value) -> String {
+    value.as_str().unwrap_or_else(|| panic!("no text: {value:#}")).to_owned()
+}
+
+/// Looks again and again until the condition holds, for a minute at most.
+#[track_caller]
+pub fn wait_until(what: &str, mut holds: impl FnMut() -> bool) {
+    let deadline = Instant::now() + Duration::from_mins(1);
+    while !holds() {
+        assert!(Instant::now() < deadline, "a minute went by without: {what}");
+        sleep(Duration::from_millis(20));
+    }
+}
