@@ -208,7 +208,8 @@ fn sweep(
         (output, rounds)
     });
     let (stdout, log) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
-    assert_eq!(output.status.code(), Some(0), "{stdout}{log}");
+    // 4: something was left, as it was ordered by name.
+    assert!(matches!(output.status.code(), Some(0 | 4)), "{stdout}{log}");
     assert_no_husk(engine, "after a sweep");
     for (volume, round) in volumes.iter().zip(&rounds) {
         let rolled_back = log.lines().any(|line| {
@@ -249,7 +250,7 @@ on_each_engine! {
     fn a_thousand_containers_against_a_sweep(engine: PrivateEngine) {
         let seed = seed();
         eprintln!("VOLGC_RACE_SEED={seed}");
-        let volgc = Volgc::new(&engine);
+        let volgc = Volgc::new(&engine).env("VOLGC_LOG", "info");
         volgc.config("[docker]\nhost = \"unix://{socket}\"\n[limits]\nmin_grace = \"0s\"\nsudden_orphans = 100000\n");
         let mut outcomes = BTreeMap::new();
         let (mut dice, mut turn) = (Dice(seed), Duration::from_millis(60));

@@ -26,6 +26,9 @@ pub(super) async fn run(context: &Context<'_>) -> Result<Exit, CliError> {
     let pass = async || {
         match one_pass(context, &settings, &stop).await {
             Ok(swept) => log(&swept),
+            Err(CliError::Sweep(SweepError::Stopped)) => {
+                tracing::info!("stopped before the engine had answered");
+            }
             // The service goes on: the engine may be restarting, a disk be full for a while.
             Err(error) => tracing::error!(%error, "the sweep did not take place"),
         }

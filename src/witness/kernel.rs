@@ -28,6 +28,10 @@ use places::{Concern, Places, Views};
 /// How long the kernel may take. It answers from memory; only a lock that is never given back makes it wait.
 const PATIENCE: Duration = Duration::from_mins(1);
 
+/// How often it is asked before its refusal counts, and how long between.
+const TRIES: u32 = 4;
+const PAUSE: Duration = Duration::from_millis(50);
+
 /// What the kernel says of the volumes.
 #[derive(Debug, Clone)]
 pub struct KernelAnswer {
@@ -264,8 +268,19 @@ fn loop_holder(device: &str, file: &[u8]) -> Holder {
 
 /// On a thread where waiting harms nobody.
 async fn blocking<T: Send + 'static>(
-    look: impl FnOnce() -> Result<T, EvidenceError> + Send + 'static,
+    look: impl Fn() -> Result<T, EvidenceError> + Send + 'static,
 ) -> Result<T, EvidenceError> {
+    let look = move || {
+        // A process that is ending refuses for a moment to be looked at, with the same words as one that never may be.
+        for _ in 1..TRIES {
+            match look() {
+                Ok(answer) => return Ok(answer),
+                Err(error) => tracing::debug!(%error, "looking at /proc once more"),
+            }
+            std::thread::sleep(PAUSE);
+        }
+        look()
+    };
     match tokio::time::timeout(PATIENCE, tokio::task::spawn_blocking(look)).await {
         Ok(Ok(answer)) => answer,
         Ok(Err(error)) => Err(silent(format!("looking at /proc failed: {error}"))),

@@ -4,7 +4,7 @@ use std::fs;
 use std::io::Write as _;
 use std::process::Stdio;
 
-use super::{CONFIG, due, fails, is_refusal, on_disk, text};
+use super::{CONFIG, due, fails, on_disk, text};
 
 /// Commands that read the configuration, the ones that change something among them.
 const COMMANDS: [&[&str]; 7] = [
