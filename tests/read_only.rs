@@ -116,7 +116,7 @@ on_each_engine! {
         let proxy = Recording::start(&engine.dir().join("p"), &engine.socket());
         volgc.config(&CONFIG.replace("{socket}", &proxy.socket().display().to_string()));
         let output = volgc.run(&["quarantine", "orphan"]);
-        assert_eq!(output.status, Some(0), "{output:?}");
+        assert_eq!(output.status, Some(4), "{output:?}");
         assert!(output.stdout.contains("left volume orphan") && output.stdout.contains("GET only"), "{output:?}");
         assert_eq!(proxy.take().iter().filter(|asked| !asked.starts_with("GET ")).count(), 1, "never asked twice");
         assert_eq!(tree_listing(&engine.volume_data("orphan")), digest);
