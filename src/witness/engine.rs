@@ -1,5 +1,7 @@
 //! The engine's container list, in every state, by the name of each mount whatever its type says.
 
+use std::time::Duration;
+
 use super::{EvidenceError, Scene};
 use crate::gc::inventory::Answer;
 use crate::gc::reference::{Holder, HolderKind, Reference, Witness};
@@ -7,9 +9,10 @@ use crate::gc::volume::VolumeName;
 use crate::host::engine::wire::{Container, Info, Mount};
 use crate::host::engine::{Engine, EngineError};
 
-/// How often list and count are asked again before their difference is a refusal, and how long between, in milliseconds.
+/// How often list and count are asked before their difference is a refusal. The pauses between double, to four seconds in all:
+/// Docker 20.10 lists a container while it is being made, and counts it only when that is done.
 const TRIES: u32 = 8;
-const PAUSE_MS: u64 = 60;
+const FIRST_PAUSE: Duration = Duration::from_millis(30);
 
 /// The complete container list, with the `/info` it agrees with.
 ///
@@ -18,6 +21,7 @@ const PAUSE_MS: u64 = 60;
 pub async fn containers(engine: &Engine) -> Result<(Info, Vec<Container>), EvidenceError> {
     let mut before = engine.info().await?;
     let mut tries = 1;
+    let mut pause = FIRST_PAUSE;
     loop {
         let containers = engine.containers().await?;
         let after = engine.info().await?;
@@ -42,7 +46,8 @@ pub async fn containers(engine: &Engine) -> Result<(Info, Vec<Container>), Evide
         }
         tries += 1;
         before = after;
-        tokio::time::sleep(std::time::Duration::from_millis(PAUSE_MS)).await;
+        tokio::time::sleep(pause).await;
+        pause *= 2;
     }
 }
 
