@@ -4,7 +4,7 @@ CARGO ?= cargo
 DENY_VERSION := 0.20.2
 NEXTEST_VERSION := 0.9.143
 
-.PHONY: all build demo test test-long lint format audit bench setup tools
+.PHONY: all build demo test lint format audit bench setup tools
 
 all: build
 
@@ -21,15 +21,9 @@ tools:
 demo:
 	tests/demo
 
-# The long enumerations (a kill and an error at every fault point) have a target of their own.
-LONG := binary(killed) + binary(errors) + binary(races)
-
 test: setup tools
-	$(CARGO) nextest run --locked -E 'not ($(LONG))'
+	$(CARGO) nextest run --locked
 	$(CARGO) test --locked --doc
-
-test-long: setup tools
-	$(CARGO) nextest run --locked -E '$(LONG)'
 
 lint: tools
 	$(CARGO) fmt --check

@@ -130,7 +130,7 @@ on_each_engine! {
                 let output = engine.try_docker(&arguments);
                 assert!(!output.status.success() && show(&output).contains("volume-subpath"), "{}", show(&output));
             }
-            Version::V26_1 => {
+            Version::V26_1 | Version::V28_5 => {
                 engine.docker(&arguments);
                 run(&engine, "running", &["--mount", mount, "bb", "sleep", "1000"]);
                 kept.assert_survive_sweeps();

@@ -29,18 +29,22 @@ pub enum Version {
     V20_10,
     /// Debian 13's engine, from the tree that `tests/setup` builds.
     V26_1,
+    /// The engine of the Debian release after that, from another such tree.
+    V28_5,
 }
 
 impl Version {
     /// All versions.
-    pub const ALL: [Self; 2] = [Self::V20_10, Self::V26_1];
+    pub const ALL: [Self; 3] = [Self::V20_10, Self::V26_1, Self::V28_5];
 
     /// The root of the tree with this version's programs; none when they are the machine's own.
     pub(super) fn tree(self) -> Option<PathBuf> {
-        match self {
-            Self::V20_10 => None,
-            Self::V26_1 => Some(engines_dir().join("trixie")),
-        }
+        let suite = match self {
+            Self::V20_10 => return None,
+            Self::V26_1 => "trixie",
+            Self::V28_5 => "forky",
+        };
+        Some(engines_dir().join(suite))
     }
 
     fn program(self, path: &str) -> PathBuf {
@@ -110,13 +114,9 @@ impl Builder {
     /// Starts the engine and waits until it answers.
     pub fn start(self) -> PrivateEngine {
         // Looked for first, so that nothing is made when an engine is missing.
-        let dockerd = match self.version {
-            Version::V20_10 => self.version.program("usr/sbin/dockerd"),
-            Version::V26_1 => {
-                self.version.program("usr/sbin/dockerd");
-                PathBuf::from("/usr/sbin/dockerd")
-            }
-        };
+        let found = self.version.program("usr/sbin/dockerd");
+        // In a root of its own it has the same path.
+        let dockerd = self.version.tree().map_or(found, |_| PathBuf::from("/usr/sbin/dockerd"));
         assert!(rustix::process::geteuid().is_root(), "private engines need root: run the tests as root");
         let base = std::env::temp_dir();
         // A slip of a test must not start an engine over the machine's own data.

@@ -48,7 +48,7 @@ pub use told::{text, wait_until};
 pub use tree::{fill, tree_digest, tree_listing};
 pub use volgc::{Output, Volgc};
 
-/// Makes one `#[test]` per engine version of each function, named `<function>::v20_10` and `<function>::v26_1`.
+/// Makes one `#[test]` per engine version of each function, named `<function>::v20_10`, `<function>::v26_1` and `<function>::v28_5`.
 ///
 /// The argument is either a running engine, or the version for a test that starts its engine by itself:
 ///
@@ -86,6 +86,11 @@ macro_rules! on_each_engine {
             #[test]
             fn v26_1() {
                 body($crate::harness::Version::V26_1);
+            }
+
+            #[test]
+            fn v28_5() {
+                body($crate::harness::Version::V28_5);
             }
         }
         $crate::harness::on_each_engine! { $($rest)* }
