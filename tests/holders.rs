@@ -195,6 +195,33 @@ on_each_engine! {
         assert_eq!(engine.docker(&["start", "-a", "base"]), "1");
     }
 
+    /// As another container engine mounts it (`podman run -v DIRECTORY:/data:O`), or an administrator.
+    fn an_overlay_over_a_volume_keeps_it(engine: PrivateEngine) {
+        let mut kept = Contents::new(&engine);
+        let place = engine.dir().join("overlay");
+        for part in ["up", "work", "seen"] {
+            fs::create_dir_all(place.join(part)).unwrap();
+        }
+        for name in ["lower", "lowest"] {
+            kept.volume(name);
+        }
+        let data = |name: &str| engine.volume_data(name).display().to_string();
+        let layers = format!(
+            "lowerdir={}:{},upperdir={2}/up,workdir={2}/work",
+            data("lower"),
+            data("lowest"),
+            place.display()
+        );
+        let mut mount = engine.command_inside("mount");
+        let output =
+            mount.args(["-t", "overlay", "overlay", "-o", &layers]).arg(place.join("seen")).output().unwrap();
+        assert!(output.status.success(), "{}", show(&output));
+
+        kept.assert_survive_sweeps();
+        let told = Volgc::new(&engine).told_of("lower");
+        assert_eq!(told["holders"][0]["witness"], "kernel", "{told:#}");
+    }
+
     fn options_that_lead_into_another_volume_keep_it(engine: PrivateEngine) {
         let mut kept = Contents::new(&engine);
         for name in ["base", "lower", "lowest"] {

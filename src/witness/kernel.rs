@@ -23,7 +23,7 @@ use crate::host::proc::namespaces::{self, Namespace};
 use crate::host::proc::{self, ProcError, sight, task};
 use crate::host::quarantine::QuarantineDir;
 use crate::host::volumes_dir::VolumesDir;
-use places::{Concern, Places, Views};
+use places::{Concern, Places, Points, Views};
 
 /// How long the kernel may take. It answers from memory; only a lock that is never given back makes it wait.
 const PATIENCE: Duration = Duration::from_mins(1);
@@ -159,7 +159,8 @@ where
 {
     blocking(move || {
         let namespaces = namespaces::all().map_err(refuse)?;
-        find_mounts(&Places::new(&targets), &namespaces)
+        let own = proc::own_mounts().map_err(refuse)?;
+        find_mounts(&Places::new(&targets), &namespaces, &Points::new(&own))
     })
     .await
 }
@@ -167,12 +168,13 @@ where
 fn find_mounts<K: Ord + Clone>(
     places: &Places<'_, K>,
     namespaces: &[Namespace],
+    own: &Points<'_>,
 ) -> Result<Mounts<K>, EvidenceError> {
     let mut mounted = BTreeSet::new();
     // A mount is copied into every namespace made after it: the same mount point, told once.
     let mut shown: BTreeMap<(&K, &[u8]), Vec<&Namespace>> = BTreeMap::new();
     for namespace in namespaces {
-        let concerns = places.concerns(&namespace.mounts).map_err(|mount| {
+        let concerns = places.concerns(&namespace.mounts, own).map_err(|mount| {
             let id = namespace.id;
             silent(format!(
                 "mount {mount} of mount namespace {id} is mounted on one that is not listed there"

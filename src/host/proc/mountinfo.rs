@@ -24,6 +24,9 @@ pub struct MountLine {
     pub point: Vec<u8>,
     /// The type of the file system.
     pub kind: Vec<u8>,
+    /// The directories that an overlay is made of, as they were written when it was mounted: seen by whoever mounted it, and not
+    /// always absolute.
+    pub layers: Vec<Vec<u8>>,
 }
 
 /// A line that cannot be understood. What it mounts is not known, so nothing is concluded from the others (I2).
@@ -61,6 +64,8 @@ fn parse_line(line: &[u8]) -> Option<MountLine> {
     // Any number of optional fields, up to a lone dash.
     fields.find(|field| *field == b"-")?;
     let kind = fields.next().filter(|kind| !kind.is_empty())?.to_vec();
+    // Behind the source, which may be empty.
+    let layers = if kind == b"overlay" { layers(fields.nth(1)?)? } else { Vec::new() };
     (point.starts_with(b"/") && !root.is_empty()).then_some(MountLine {
         id,
         parent,
@@ -68,7 +73,44 @@ fn parse_line(line: &[u8]) -> Option<MountLine> {
         root,
         point,
         kind,
+        layers,
     })
+}
+
+/// The directories in the options of an overlay (kernel `Documentation/filesystems/overlayfs.rst`).
+fn layers(options: &[u8]) -> Option<Vec<Vec<u8>>> {
+    let mut layers = Vec::new();
+    for option in options.split(|byte| *byte == b',') {
+        let Some(equals) = option.iter().position(|byte| *byte == b'=') else { continue };
+        let (key, value) = (option.get(..equals)?, option.get(equals + 1..)?);
+        match key {
+            b"lowerdir" => layers.extend(split_layers(&unescape(value)?)),
+            b"upperdir" | b"workdir" | b"lowerdir+" | b"datadir+" => layers.push(unescape(value)?),
+            _ => {}
+        }
+    }
+    Some(layers)
+}
+
+/// `a:b::c`, where a backslash takes its meaning from a colon.
+fn split_layers(value: &[u8]) -> Vec<Vec<u8>> {
+    let mut layers = vec![Vec::new()];
+    let mut bytes = value.iter().copied();
+    while let Some(byte) = bytes.next() {
+        let byte = match byte {
+            b':' => {
+                layers.push(Vec::new());
+                continue;
+            }
+            b'\\' => bytes.next().unwrap_or(b'\\'),
+            other => other,
+        };
+        if let Some(layer) = layers.last_mut() {
+            layer.push(byte);
+        }
+    }
+    layers.retain(|layer| !layer.is_empty());
+    layers
 }
 
 fn number<T: std::str::FromStr>(field: &[u8]) -> Option<T> {
@@ -134,6 +176,24 @@ mod tests {
             b"tmpfs"
         );
         assert_eq!(one("1 2 0:4 mnt:[4026532000] /run/ns rw - nsfs nsfs rw\n").root, b"mnt:[4026532000]");
+    }
+
+    #[test]
+    fn the_directories_of_an_overlay_are_told() {
+        let layers = |options: &str| -> Vec<String> {
+            let line = one(&format!("1 2 0:9 / /m rw - overlay overlay {options}\n"));
+            line.layers.iter().map(|layer| String::from_utf8_lossy(layer).into_owned()).collect()
+        };
+        assert_eq!(
+            layers("rw,lowerdir=/a:/b\\040c::l/D,upperdir=/u,workdir=/w,xino=off"),
+            ["/a", "/b c", "l/D", "/u", "/w"]
+        );
+        // A comma is written by the kernel as `\054`, a colon in a name by the user as `\:`.
+        assert_eq!(layers("ro,lowerdir+=/x\\054y,datadir+=/z,lowerdir=/p\\134:q"), ["/x,y", "/z", "/p:q"]);
+        assert_eq!(layers("rw"), Vec::<String>::new());
+        let other = one("1 2 0:9 / /m rw - ext4 /dev/x rw,lowerdir=/a\n");
+        assert!(other.layers.is_empty());
+        assert!(parse_mountinfo(b"1 2 0:9 / /m rw - overlay overlay\n").is_err());
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! Directories by file system and path within it, which is the same in every mount namespace, and what lies below them. Pure.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use crate::host::proc::mountinfo::{Device, MountLine};
 use crate::host::proc::namespaces::Namespace;
@@ -54,10 +54,11 @@ pub(super) enum Concern<'a, K> {
 pub(super) struct Places<'a, K> {
     targets: &'a [Target<K>],
     by_path: HashMap<(Device, &'a [u8]), &'a K>,
+    names: HashSet<&'a [u8]>,
     devices: BTreeSet<Device>,
 }
 
-impl<'a, K> Places<'a, K> {
+impl<'a, K: Ord> Places<'a, K> {
     /// Of these targets. No two of them may share a directory.
     pub(super) fn new(targets: &'a [Target<K>]) -> Self {
         let places =
@@ -67,6 +68,7 @@ impl<'a, K> Places<'a, K> {
             by_path: places()
                 .map(|(target, place)| ((place.device, place.path.as_slice()), &target.key))
                 .collect(),
+            names: places().map(|(_, place)| last_name(&place.path)).collect(),
             devices: places().map(|(_, place)| place.device).collect(),
         }
     }
@@ -79,7 +81,29 @@ impl<'a, K> Places<'a, K> {
         upwards(path).find_map(|path| self.by_path.get(&(device, path)).copied())
     }
 
-    /// How the mounts of one namespace concern the targets.
+    /// The targets that a layer of an overlay lies in. Its path is that of whoever mounted it, so it is followed in the namespace
+    /// where the overlay is and in our own; of a relative one the names decide, and one without a name may be in any target (I2).
+    fn layered(&self, layer: &[u8], namespaces: [&Points<'_>; 2]) -> BTreeSet<&'a K> {
+        if layer.starts_with(b"/") {
+            let places = namespaces.into_iter().filter_map(|points| points.place(layer));
+            return places.filter_map(|place| self.holding(place.device, &place.path)).collect();
+        }
+        let names: Vec<&[u8]> =
+            layer.split(|byte| *byte == b'/').filter(|name| !matches!(*name, b"" | b"." | b"..")).collect();
+        if names.first().is_none_or(|name| *name == b"_data") {
+            return self.targets.iter().map(|target| &target.key).collect();
+        }
+        // Engines write thousands of relative layers, such as `l/ABC`: a name is looked up before any target is looked at.
+        let named: Vec<&[u8]> = names.into_iter().filter(|name| self.names.contains(name)).collect();
+        if named.is_empty() {
+            return BTreeSet::new();
+        }
+        let is_named = |place: &Place| named.iter().any(|name| last_name(&place.path) == *name);
+        let targets = self.targets.iter().filter(|target| target.places.iter().any(is_named));
+        targets.map(|target| &target.key).collect()
+    }
+
+    /// How the mounts of one namespace concern the targets. `own` are the mounts of our own namespace.
     ///
     /// # Errors
     ///
@@ -87,12 +111,16 @@ impl<'a, K> Places<'a, K> {
     pub(super) fn concerns<'m>(
         &self,
         mounts: &'m [MountLine],
+        own: &Points<'_>,
     ) -> Result<Vec<(&'m MountLine, Concern<'a, K>)>, u64> {
         let by_id: HashMap<u64, &MountLine> = mounts.iter().map(|mount| (mount.id, mount)).collect();
+        let points = Points::new(mounts);
         let mut found = Vec::new();
         for mount in mounts {
             // A directory that was removed while mounted ends in `//deleted`: still below where it was, and still held.
             found.extend(self.holding(mount.device, &mount.root).map(|key| (mount, Concern::Shows(key))));
+            let layered = mount.layers.iter().flat_map(|layer| self.layered(layer, [&points, own]));
+            found.extend(layered.map(|key| (mount, Concern::Shows(key))));
             let Some(parent) = by_id.get(&mount.parent) else {
                 // The root of the namespace is mounted on nothing that a path leads to.
                 if mount.point == b"/" {
@@ -108,6 +136,23 @@ impl<'a, K> Places<'a, K> {
             found.extend(self.holding(on.device, &on.path).map(|key| (mount, Concern::Covers(key))));
         }
         Ok(found)
+    }
+}
+
+/// The mounts of one namespace by the paths they are mounted at.
+#[derive(Debug)]
+pub(super) struct Points<'m>(HashMap<&'m [u8], &'m MountLine>);
+
+impl<'m> Points<'m> {
+    /// Of these mounts, in the order of their table: what is mounted later covers what was there.
+    pub(super) fn new(mounts: &'m [MountLine]) -> Self {
+        Self(mounts.iter().map(|mount| (mount.point.as_slice(), mount)).collect())
+    }
+
+    /// Where an absolute path without links leads in this namespace.
+    fn place(&self, path: &[u8]) -> Option<Place> {
+        let mount = upwards(path).find_map(|point| self.0.get(point))?;
+        Place::through(mount, path)
     }
 }
 
@@ -184,6 +229,10 @@ fn join(base: &[u8], rest: &[u8]) -> Vec<u8> {
     }
     path.extend_from_slice(rest);
     path
+}
+
+fn last_name(path: &[u8]) -> &[u8] {
+    path.rsplit(|byte| *byte == b'/').next().unwrap_or(path)
 }
 
 /// A path, its parent, and so on up to `/`.

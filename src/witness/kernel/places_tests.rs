@@ -25,7 +25,7 @@ fn mounts(text: &str) -> Vec<MountLine> {
 fn concerns(targets: &[Target<&'static str>], table: &str) -> Vec<String> {
     let mounts = mounts(table);
     let places = Places::new(targets);
-    let found = places.concerns(&mounts).unwrap();
+    let found = places.concerns(&mounts, &Points::new(&[])).unwrap();
     let tell = |(mount, concern): &(&MountLine, Concern<'_, &str>)| {
         let point = String::from_utf8_lossy(&mount.point).into_owned();
         match concern {
@@ -116,7 +116,7 @@ fn a_volume_made_of_a_bind_mount_is_covered_and_the_one_it_leads_into_is_held() 
 #[test]
 fn a_mount_on_an_unknown_one_is_an_error_unless_it_is_the_root() {
     let table = mounts("22 1 8:1 / / rw - ext4 d rw\n30 99 0:4 / /x rw - tmpfs t rw\n");
-    assert_eq!(Places::new(&volumes()).concerns(&table).unwrap_err(), 30);
+    assert_eq!(Places::new(&volumes()).concerns(&table, &Points::new(&[])).unwrap_err(), 30);
 }
 
 #[test]
@@ -201,4 +201,39 @@ fn ten_thousand_volumes_are_found_without_a_scan() {
         assert_eq!(places.holding(DISK, path.as_bytes()), Some(&key));
     }
     assert_eq!(places.holding(DISK, b"/var/lib/docker/volumes/v10000/_data"), None);
+}
+
+#[test]
+fn the_layers_of_an_overlay_are_references() {
+    let table = |layers: &str| {
+        format!("1 0 8:1 / / rw - ext4 /dev/sda1 rw\n2 1 0:99 / /m rw - overlay overlay rw,{layers}\n")
+    };
+    let data = "/var/lib/docker/volumes/a/_data";
+    for (layers, expected) in [
+        (format!("lowerdir=/x:{data},upperdir=/u,workdir=/w"), vec!["shows a at /m"]),
+        (format!("lowerdir=/x,upperdir={data}/up,workdir=/w"), vec!["shows a at /m"]),
+        (format!("lowerdir+={data},lowerdir+=/x"), vec!["shows a at /m"]),
+        // What lies above every volume is no reference to any one of them.
+        ("lowerdir=/var/lib/docker/volumes:/x".to_owned(), vec![]),
+        ("lowerdir=l/ABC:l/DEF,upperdir=abc/diff,workdir=abc/work".to_owned(), vec![]),
+        // Relative ones are those of whoever mounted it.
+        ("lowerdir=ab/_data:x".to_owned(), vec!["shows ab at /m"]),
+        ("lowerdir=../volumes/a/_data/below:x".to_owned(), vec!["shows a at /m"]),
+        ("lowerdir=_data:x".to_owned(), vec!["shows a at /m", "shows ab at /m"]),
+    ] {
+        assert_eq!(concerns(&volumes(), &table(&layers)), expected, "{layers}");
+    }
+}
+
+/// A container's overlay was mounted by somebody outside, whose paths mean nothing in there.
+#[test]
+fn the_layers_of_an_overlay_in_a_container_are_those_of_the_host() {
+    let host = mounts("1 0 8:1 / / rw - ext4 /dev/sda1 rw\n");
+    let data = "/var/lib/docker/volumes/a/_data";
+    let table =
+        format!("{CONTAINER}630 612 0:77 / /over rw - overlay overlay rw,lowerdir={data},upperdir=/u\n");
+    let (container, targets) = (mounts(&table), volumes());
+    let found = Places::new(&targets).concerns(&container, &Points::new(&host)).unwrap();
+    let points: Vec<_> = found.iter().map(|(mount, _)| mount.point.as_slice()).collect();
+    assert_eq!(points, [&b"/data"[..], b"/over"]);
 }
