@@ -145,6 +145,27 @@ on_each_engine! {
         assert_eq!(volgc.entries(), Vec::<Value>::new());
     }
 
+    /// Who asks for an entry to be kept wants what is in it to be kept.
+    fn a_hold_on_an_entry_goes_with_it_when_it_is_restored(engine: PrivateEngine) {
+        let mut kept = Contents::new(&engine);
+        kept.volume("db");
+        let volgc = Volgc::configured(&engine, NO_GRACE);
+        volgc.sweep_twice();
+        volgc.ok(&["hold", "db", "--reason", "audit"]);
+        volgc.ok(&["restore", "db", "--as", "old-db"]);
+        let held = volgc.json(&["holds", "--format", "json"]);
+        assert_eq!((&held[0]["kind"], &held[0]["name"]), (&"volume".into(), &"old-db".into()), "{held:#}");
+        volgc.sweep_twice();
+        assert_eq!(engine.volume_names(), ["old-db"]);
+        volgc.ok(&["release", "old-db"]);
+        volgc.sweep_twice();
+        assert_eq!(volgc.quarantined_names(), ["old-db"]);
+
+        volgc.ok(&["hold", "old-db", "--reason", "audit"]);
+        volgc.ok(&["release", "old-db"]);
+        assert_eq!(volgc.ok(&["holds"]), "nothing is held\n", "released by the name that it was given by");
+    }
+
     fn a_hold_ends_when_it_said(engine: PrivateEngine) {
         let mut kept = Contents::new(&engine);
         kept.volume("db");

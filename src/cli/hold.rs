@@ -86,23 +86,24 @@ pub(super) async fn hold(context: &Context<'_>, arguments: &HoldArguments) -> Re
     Ok(Exit::Done)
 }
 
-pub(super) fn release(context: &Context<'_>, arguments: &ReleaseArguments) -> Result<Exit, CliError> {
+pub(super) async fn release(context: &Context<'_>, arguments: &ReleaseArguments) -> Result<Exit, CliError> {
     let mut ledger = context.ledger()?;
     // By name alone: a hold on a volume that is gone must be releasable too.
-    let targets: Vec<HoldTarget> = ledger
-        .read()?
-        .holds
-        .into_iter()
-        .map(|hold| hold.target)
-        .filter(|target| name_of(target) == arguments.what)
-        .collect();
+    let held: Vec<HoldTarget> = ledger.read()?.holds.into_iter().map(|hold| hold.target).collect();
+    let mut targets: Vec<&HoldTarget> =
+        held.iter().filter(|target| name_of(target) == arguments.what).collect();
+    if targets.is_empty() && held.iter().any(|target| matches!(target, HoldTarget::Entry { .. })) {
+        let entries = entries_that_were(context, &arguments.what).await?;
+        let is_meant = |target: &&HoldTarget| entries.iter().any(|entry| entry.as_str() == name_of(target));
+        targets = held.iter().filter(is_meant).collect();
+    }
     if targets.is_empty() {
         return Err(CliError::NotFound(format!(
             "there is no hold on {}; `volgc holds` shows what there is",
             safe(&arguments.what)
         )));
     }
-    for target in &targets {
+    for target in targets {
         if ledger.remove_holds(target)? > 0 {
             record(&mut ledger, Happening::HoldReleased, target, "released by an operator".to_owned())?;
         }
@@ -157,19 +158,8 @@ fn target(look: &Look, what: &str) -> Result<HoldTarget, CliError> {
     {
         return Ok(HoldTarget::Volume { name: volume.name.clone(), identity: volume.identity.clone() });
     }
-    let entries: Vec<&EntryId> = look
-        .quarantine
-        .entries
-        .iter()
-        .filter_map(|entry| match entry {
-            Entry::Known(manifest) if manifest.entry.as_str() == what || manifest.name.as_str() == what => {
-                Some(&manifest.entry)
-            }
-            Entry::Known(_) | Entry::Deleting(_) | Entry::Damaged { .. } => None,
-        })
-        .collect();
-    match entries.as_slice() {
-        [entry] => Ok(HoldTarget::Entry { entry: (*entry).clone() }),
+    match entries_of(look, what).as_slice() {
+        [entry] => Ok(HoldTarget::Entry { entry: entry.clone() }),
         [] => Err(CliError::NotFound(format!(
             "there is no volume and no entry {}; `volgc report` and `volgc list` show what there is",
             safe(what)
@@ -179,6 +169,25 @@ fn target(look: &Look, what: &str) -> Result<HoldTarget, CliError> {
             safe(what)
         ))),
     }
+}
+
+/// The entry of that name, and those that were a volume of that name.
+fn entries_of(look: &Look, what: &str) -> Vec<EntryId> {
+    let entries = look.quarantine.entries.iter().filter_map(|entry| match entry {
+        Entry::Known(manifest) if manifest.entry.as_str() == what || manifest.name.as_str() == what => {
+            Some(manifest.entry.clone())
+        }
+        Entry::Known(_) | Entry::Deleting(_) | Entry::Damaged { .. } => None,
+    });
+    entries.collect()
+}
+
+/// The same, looked for now.
+async fn entries_that_were(context: &Context<'_>, what: &str) -> Result<Vec<EntryId>, CliError> {
+    let (settings, _) = context.settings()?;
+    let engine = context.engine(&settings).await?;
+    let seen = look(&engine, &context.remembered()?, &settings, &Order::Scheduled, clock::read()?).await?;
+    Ok(entries_of(&seen, what))
 }
 
 fn name_of(target: &HoldTarget) -> &str {

@@ -116,7 +116,7 @@ pub async fn run(cli: Cli, environment: &Environment) -> Result<Exit, CliError> 
         Command::Restore(arguments) => restore::run(&context, &arguments).await,
         Command::Delete(arguments) => delete::run(&context, &arguments).await,
         Command::Hold(arguments) => hold::hold(&context, &arguments).await,
-        Command::Release(arguments) => hold::release(&context, &arguments),
+        Command::Release(arguments) => hold::release(&context, &arguments).await,
         Command::Holds(arguments) => hold::holds(&context, &arguments),
         Command::History(arguments) => history::run(&context, &arguments),
         Command::Check => check::run(&context).await,

@@ -173,6 +173,18 @@ impl Ledger {
         self.change(Change::Beside, |rows| rows.remove_holds(|hold| is_same_target(&hold.target, target)))
     }
 
+    /// Puts every hold on an entry on the volume that it was restored as; says how many there were.
+    pub fn carry_over_holds(&mut self, entry: &EntryId, to: &HoldTarget) -> Result<usize, LedgerError> {
+        let from = HoldTarget::Entry { entry: entry.clone() };
+        self.change(Change::Beside, |rows| {
+            let holds: Vec<Hold> = rows.read_holds()?.into_values().collect();
+            for hold in holds.into_iter().filter(|hold| is_same_target(&hold.target, &from)) {
+                rows.insert_hold(&Hold { target: to.clone(), ..hold })?;
+            }
+            rows.remove_holds(|hold| is_same_target(&hold.target, &from))
+        })
+    }
+
     /// Drops the holds that are over; says how many.
     pub fn drop_expired_holds(&mut self, now: DateTime<Utc>) -> Result<usize, LedgerError> {
         self.change(Change::Beside, |rows| rows.remove_holds(|hold| !hold.is_active(now)))

@@ -7,7 +7,8 @@ use super::mover::{Mover, StepError, now};
 use super::recover::BEHIND_PROXY;
 use crate::gc::entry::{Entry, EntryId, EntryState, Manifest};
 use crate::gc::history::Happening;
-use crate::gc::volume::VolumeName;
+use crate::gc::ledger::HoldTarget;
+use crate::gc::volume::{VolumeIdentity, VolumeName};
 use crate::host::fault::{self, Point};
 
 impl Mover<'_> {
@@ -137,6 +138,7 @@ impl Mover<'_> {
             return Err(StepError::Refused(why));
         };
         let labels = told.labels.unwrap_or_default();
+        self.carry_over_holds(manifest, name)?;
         self.quarantine.drop_entry(&manifest.entry)?;
         self.ledger.forget_entry(&manifest.entry)?;
         let detail = if labels == manifest.labels && facts.ownership == manifest.ownership {
@@ -146,6 +148,17 @@ impl Mover<'_> {
             format!("as volume {name}, but the engine had adopted it with other labels")
         };
         self.record(Happening::Restored, manifest, detail)
+    }
+
+    /// I1: who asked for an entry to be kept wants its volume to be kept.
+    fn carry_over_holds(&mut self, manifest: &Manifest, name: &VolumeName) -> Result<(), StepError> {
+        let Some(directory) = self.volumes.observe(name).directory else { return Ok(()) };
+        let identity = VolumeIdentity::Directory(directory.identity);
+        let volume = HoldTarget::Volume { name: name.clone(), identity };
+        fault::at(Point::LedgerRecord)
+            .map_err(|source| StepError::Fault { action: "putting the holds on the volume", source })?;
+        self.ledger.carry_over_holds(&manifest.entry, &volume)?;
+        Ok(())
     }
 
     /// Takes the data of a restore that cannot be finished back into quarantine.
