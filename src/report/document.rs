@@ -8,7 +8,7 @@ use super::text::rfc3339;
 use crate::gc::entry::{Entry, EntryId, Manifest};
 use crate::gc::policy::Mode;
 use crate::gc::reference::{LastHolder, Reference};
-use crate::gc::verdict::{Action, Verdict};
+use crate::gc::verdict::{Action, Reason, Verdict};
 use crate::gc::volume::{Volume, VolumeName};
 use crate::host::usage::Usage;
 use crate::sweep::look::Look;
@@ -138,6 +138,10 @@ pub struct Totals {
     pub held: usize,
     /// Volumes that nothing holds.
     pub unreferenced: usize,
+    /// Those of them that the policy of their class keeps, and a rule could collect.
+    pub kept_by_class: usize,
+    /// Measured bytes in these.
+    pub kept_by_class_bytes: u64,
     /// Volumes that are due for quarantine.
     pub due_quarantine: usize,
     /// Entries that are due for deletion.
@@ -289,12 +293,15 @@ fn entry_line(look: &Look, entry: &Entry, sizes: &Sizes) -> Option<EntryLine> {
 
 fn totals(volumes: &[VolumeLine], quarantine: &[EntryLine]) -> Totals {
     let unreferenced = || volumes.iter().filter(|volume| volume.holders.is_empty());
+    let kept_by_class = || unreferenced().filter(|volume| volume.reason == Reason::ClassKeep.word());
     let unmeasured = unreferenced().any(|volume| volume.size_bytes.is_none())
         || quarantine.iter().any(|entry| entry.size_bytes.is_none());
     Totals {
         volumes: volumes.len(),
         held: volumes.len() - unreferenced().count(),
         unreferenced: unreferenced().count(),
+        kept_by_class: kept_by_class().count(),
+        kept_by_class_bytes: kept_by_class().filter_map(|volume| volume.size_bytes).sum(),
         due_quarantine: volumes.iter().filter(|volume| volume.action == Action::Quarantine).count(),
         due_delete: quarantine.iter().filter(|entry| entry.action == Action::Delete).count(),
         quarantined: quarantine.len(),

@@ -127,6 +127,14 @@ fn summary(totals: &Totals, mode: Mode) -> String {
         totals.quarantined,
         size(totals.quarantined_bytes)
     );
+    if totals.kept_by_class > 0 {
+        text.push_str(&format!(
+            "{}{} {} kept by the policy of the class; a [[rule]] would collect what it matches.\n",
+            counted(totals.kept_by_class, "unreferenced volume", "unreferenced volumes"),
+            size(totals.kept_by_class_bytes),
+            if totals.kept_by_class == 1 { "is" } else { "are" }
+        ));
+    }
     let due = totals.due_quarantine + totals.due_delete;
     let verb = match mode {
         Mode::Observe => "would be due, but mode = \"observe\" changes nothing",
