@@ -15,12 +15,11 @@ use std::collections::BTreeSet;
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::os::unix::net::UnixListener;
 use std::path::Path;
-use std::process::Command;
-use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::mpsc;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
+use harness::node::Node;
 use harness::{PrivateEngine, Version, on_each_engine};
 use volgc::gc::inventory::Inventory;
 use volgc::gc::reference::{HolderKind, Reference, Witness};
@@ -29,44 +28,7 @@ use volgc::host::engine::endpoint::Endpoint;
 use volgc::host::engine::{ChangingEngine, DeleteAnswer, Engine};
 use volgc::witness::observe::{Context, observe};
 
-/// A node with an address and a bridge of its own, so that several can be on one machine.
-struct Node {
-    engine: PrivateEngine,
-    address: String,
-    bridge: String,
-}
-
 impl Node {
-    fn new(version: Version) -> Self {
-        static COUNT: AtomicU8 = AtomicU8::new(1);
-        let count = COUNT.fetch_add(1, Ordering::Relaxed);
-        let process = std::process::id();
-        let node = Self {
-            engine: PrivateEngine::start(version),
-            address: format!("127.{}.{}.{count}", 1 + process / 250 % 200, 1 + process % 250),
-            bridge: format!("vg{process}n{count}"),
-        };
-        // The engine would make it by itself, under a name that all engines of the machine share.
-        let name = format!("com.docker.network.bridge.name={}", node.bridge);
-        let options = ["--opt", &name, "--opt", "com.docker.network.bridge.enable_icc=false"];
-        let create =
-            [&["network", "create", "--driver", "bridge"][..], &options, &["docker_gwbridge"]].concat();
-        node.engine.docker(&create);
-        node
-    }
-
-    fn listen(&self) -> String {
-        format!("{}:2377", self.address)
-    }
-
-    /// A manager of a new swarm.
-    fn manager(version: Version) -> Self {
-        let node = Self::new(version);
-        let listen = node.listen();
-        node.engine.docker(&["swarm", "init", "--advertise-addr", &node.address, "--listen-addr", &listen]);
-        node
-    }
-
     /// A worker of another node's swarm.
     fn worker_of(manager: &Self) -> Self {
         let node = Self::new(manager.engine.version());
@@ -102,14 +64,6 @@ impl Node {
             assert!(Instant::now() < deadline, "GET /services never answered {status}");
             sleep(Duration::from_millis(50));
         }
-    }
-}
-
-impl Drop for Node {
-    fn drop(&mut self) {
-        // The daemon would keep it, and make it again when it starts.
-        self.engine.kill();
-        Command::new("ip").args(["link", "delete", &self.bridge]).status().ok();
     }
 }
 

@@ -30,6 +30,7 @@ mod engine;
 pub mod fake;
 mod http;
 mod images;
+pub mod node;
 pub mod proxy;
 pub mod recording;
 pub mod scenario;

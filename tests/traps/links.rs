@@ -1,0 +1,53 @@
+//! Links: the engine follows them, and what it deletes then is not what it was told to delete.
+
+use std::fs;
+use std::os::unix::fs::symlink;
+
+use crate::harness::on_each_engine;
+use crate::twins::{
+    BOTH, KEPT, LOST, app, assert_app_finds_its_data, assert_app_finds_nothing, assert_holder, assert_kept,
+    assert_pruned, assert_removed, make,
+};
+
+on_each_engine! {
+    /// The engine deletes what the link leads to: the data of the other volume.
+    fn a_data_directory_is_a_link_into_another_volume(engine: PrivateEngine) {
+        let alias = |volume: &str| format!("alias-of-{volume}");
+        for volume in BOTH {
+            make(&engine, volume);
+            engine.create_volume(&alias(volume), &[]);
+            let link = engine.volume_data(&alias(volume));
+            fs::remove_dir(&link).unwrap();
+            symlink(format!("../{volume}/_data"), link).unwrap();
+        }
+        assert_removed(&engine, &alias(LOST));
+        assert!(!engine.volume_data(LOST).exists(), "the data of another volume was deleted");
+        assert!(engine.volume_names().contains(&LOST.to_owned()));
+
+        let volgc = assert_kept(&engine, &[]);
+        assert_holder(&volgc, KEPT, "bind_sources", "volume", &alias(KEPT));
+        assert_eq!(volgc.reason_of(&alias(KEPT)), "not_a_directory");
+        assert!(engine.volume_data(&alias(KEPT)).join("PG_VERSION").exists());
+    }
+
+    /// The same data under two paths: a container binds the one that the engine does not know.
+    fn the_docker_root_is_a_link(engine: PrivateEngine) {
+        engine.stop();
+        let real = engine.dir().join("real");
+        fs::rename(engine.root(), &real).unwrap();
+        symlink("real", engine.root()).unwrap();
+        engine.restart();
+        assert_eq!(engine.docker(&["info", "--format", "{{.DockerRootDir}}"]), real.display().to_string());
+        for volume in BOTH {
+            make(&engine, volume);
+            let bind = format!("{}:/data", engine.root().join("volumes").join(volume).join("_data").display());
+            engine.docker(&["create", "--name", &app(volume), "-v", &bind, "bb", "cat", "/data/PG_VERSION"]);
+        }
+        assert_pruned(&engine);
+        assert_app_finds_nothing(&engine);
+
+        let volgc = assert_kept(&engine, &[]);
+        assert_holder(&volgc, KEPT, "bind_sources", "container", &app(KEPT));
+        assert_app_finds_its_data(&engine);
+    }
+}
