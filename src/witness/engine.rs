@@ -1,5 +1,6 @@
 //! The engine's container list, in every state, by the name of each mount whatever its type says.
 
+use std::collections::HashSet;
 use std::time::Duration;
 
 use super::{EvidenceError, Scene};
@@ -24,6 +25,7 @@ pub async fn containers(engine: &Engine) -> Result<(Info, Vec<Container>), Evide
     let mut pause = FIRST_PAUSE;
     loop {
         let containers = engine.containers().await?;
+        each_once(&containers)?;
         let after = engine.info().await?;
         if after.id != before.id || after.docker_root_dir != before.docker_root_dir {
             return Err(EvidenceError::Nonsense(
@@ -48,6 +50,20 @@ pub async fn containers(engine: &Engine) -> Result<(Info, Vec<Container>), Evide
         before = after;
         tokio::time::sleep(pause).await;
         pause *= 2;
+    }
+}
+
+/// A list in which a container stands twice is too short for its count, however long it is (I2).
+fn each_once(containers: &[Container]) -> Result<(), EvidenceError> {
+    let mut ids = HashSet::with_capacity(containers.len());
+    match containers.iter().find(|container| container.id.is_empty() || !ids.insert(container.id.as_str())) {
+        None => Ok(()),
+        Some(container) if container.id.is_empty() => {
+            Err(EvidenceError::Nonsense(format!("container {:?} has an empty ID", container.name())))
+        }
+        Some(container) => {
+            Err(EvidenceError::Nonsense(format!("container {} is listed twice", container.name())))
+        }
     }
 }
 
