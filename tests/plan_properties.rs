@@ -11,16 +11,20 @@ use chrono::TimeDelta;
 use proptest::prelude::*;
 use proptest::sample::Index;
 use pure::situations::{HOLDERS, Raw, RawState, entry_id, pinned, raw, volume_name};
-use pure::{DAY, HOUR, Scene, added, answers, engine, later, manifest, now, put_off, reading};
+use pure::{DAY, HOUR, Scene, added, answers, engine, later, manifest, now, put_off, reading, reference};
 use volgc::gc::entry::{Entry, EntryState};
 use volgc::gc::guard::approve;
 use volgc::gc::inventory::{IncompleteInventory, Inventory};
 use volgc::gc::ledger::LedgerState;
 use volgc::gc::plan::{Order, Plan, plan};
 use volgc::gc::policy::{Decision, Disposition, Mode};
-use volgc::gc::reference::Witness;
+use volgc::gc::reference::{HolderKind, Witness};
 use volgc::gc::verdict::{Action, Reason, Step};
 use volgc::gc::volume::Volume;
+
+fn every_kind() -> Vec<HolderKind> {
+    every![HolderKind: Container, UnloadedContainer, Volume, Mount, Process, Service, UnknownSwarm, Hold]
+}
 
 fn is_by_hand(order: &Order) -> bool {
     matches!(order, Order::Quarantine(_) | Order::Delete(_))
@@ -112,6 +116,44 @@ proptest! {
         let is_volume = raw.entries[number].of < raw.volumes.len();
         let verdict = &after.entries[entry_id(number).as_str()];
         prop_assert!(!is_known || is_volume || verdict.action == Action::Keep);
+    }
+
+    #[test]
+    fn p2_any_reference_of_any_witness_never_adds_a_step(
+        raw in raw(), number in 0_usize..30, witness: Index, kind: Index,
+    ) {
+        let before = raw.scene();
+        let (witness, kind) = (Witness::ALL[witness.index(Witness::ALL.len())], every_kind()[kind.index(every_kind().len())]);
+        let mut references = raw.references(now());
+        references.push(reference(&volume_name(number), witness, kind, "anybody"));
+        let volumes = (0..raw.volumes.len()).map(|number| raw.volume(number)).collect();
+        let mut after = before.clone();
+        after.inventory = Inventory::complete(now(), engine(), volumes, answers(&references)).unwrap();
+        let (one, other) = (plan(before.situation(), &raw.order), plan(after.situation(), &raw.order));
+        prop_assert_eq!(added(&one, &other), vec![]);
+        prop_assert!(!other.due().contains(&Step::Quarantine(volume_name(number))));
+        // What is quarantined under a name that no volume has, and somebody names, stays as well.
+        for (at, entry) in raw.entries.iter().enumerate().filter(|(_, entry)| entry.of == number) {
+            let is_known = matches!(entry.state, RawState::Known(_)) && number >= raw.volumes.len();
+            prop_assert!(!is_known || !other.due().contains(&Step::Delete(entry_id(at))));
+        }
+        // And a plan from before is not approved any more, if it touched that volume.
+        let touched = one.steps().contains(&Step::Quarantine(volume_name(number)));
+        prop_assert!(!touched || approve(&one, after.situation(), &raw.order).is_err());
+    }
+
+    #[test]
+    fn p2_whatever_holds_the_data_of_an_entry_keeps_it(mut raw in raw(), which: Index) {
+        prop_assume!(!raw.entries.is_empty());
+        let before = plan(raw.scene().situation(), &raw.order);
+        let number = which.index(raw.entries.len());
+        raw.entries[number].is_held = true;
+        let scene = raw.scene();
+        let after = plan(scene.situation(), &raw.order);
+        prop_assert_eq!(added(&before, &after), vec![]);
+        prop_assert!(!after.due().contains(&Step::Delete(entry_id(number))));
+        let touched = before.steps().contains(&Step::Delete(entry_id(number)));
+        prop_assert!(!touched || approve(&before, scene.situation(), &raw.order).is_err());
     }
 
     #[test]
