@@ -57,6 +57,13 @@ pub async fn ask(scene: Scene<'_>) -> Result<Answer, EvidenceError> {
         );
         return Ok(answer);
     }
+    if scene.engine.is_podman() {
+        // Its containers are in a database, and each is listed. Nothing is moved there whatever this witness says.
+        answer
+            .notes
+            .push("Podman keeps no container directories: only containers that it lists are seen".into());
+        return Ok(answer);
+    }
     let listed: HashSet<String> = scene.containers.iter().map(|container| container.id.clone()).collect();
     let look = tokio::task::spawn_blocking({
         let (index, acknowledged) = (Arc::clone(scene.index), scene.acknowledged.clone());

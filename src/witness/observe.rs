@@ -65,7 +65,9 @@ pub async fn observe(engine: &Engine, context: Context<'_>) -> Result<Observatio
     let scene = scene(engine, &info, &containers, &index, context);
     let evidence = ask_all(scene).await?;
     let root_problem = not_here.or_else(|| {
-        directory.as_deref().and_then(|root| root::problem(root, &info, &containers, &listed, &index))
+        // Podman's root proves nothing, having no container directories; what Podman is refused for is another reason.
+        let root = directory.as_deref().filter(|_| !engine.is_podman())?;
+        root::problem(root, &info, &containers, &listed, &index)
     });
     let root_problem = root_problem.or_else(|| cluster::fall_through(engine.api_version(), &info));
 

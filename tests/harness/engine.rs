@@ -464,7 +464,7 @@ impl Drop for PrivateEngine {
 }
 
 /// The lock appears under its name only when it is held, see [`takedown::sweep`].
-fn lock(dir: &Path) -> io::Result<File> {
+pub(super) fn lock(dir: &Path) -> io::Result<File> {
     let unlocked = dir.join("lock.new");
     let lock = File::create(&unlocked)?;
     lock.lock()?;

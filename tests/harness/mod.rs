@@ -31,6 +31,7 @@ pub mod fake;
 mod http;
 mod images;
 pub mod node;
+pub mod podman;
 pub mod proxy;
 pub mod recording;
 pub mod scenario;
