@@ -173,6 +173,7 @@ fn comparable(text: &str) -> String {
             !line.contains("\"taken_at\"")
                 && !line.contains("\"seen_at\"")
                 && !line.contains("last seen")
+                && !line.contains(" of it watched")
                 && !line.starts_with("engine address")
         })
         .collect::<Vec<_>>()

@@ -7,9 +7,10 @@ use super::{CliError, Exit, output};
 use crate::gc::plan::Order;
 use crate::gc::volume::VolumeName;
 use crate::host::clock;
-use crate::report::explain::{Dangling, explain};
+use crate::report::explain::{Dangling, Inside, explain};
 use crate::report::text::safe;
-use crate::sweep::look::look;
+use crate::sweep::look::{Look, look};
+use crate::witness::kernel;
 
 #[derive(Debug, Args)]
 pub struct Arguments {
@@ -24,7 +25,8 @@ pub(super) async fn run(context: &Context<'_>, arguments: &Arguments) -> Result<
     let remembered = context.remembered()?;
     let dangling = if engine.is_dangling(&name).await? { Dangling::Yes } else { Dangling::No };
     let look = look(&engine, &remembered, &settings, &Order::Scheduled, clock::read()?).await?;
-    match explain(&look, &settings, &name, dangling) {
+    let inside = inside(&look, &name).await;
+    match explain(&look, &settings, &name, dangling, &inside) {
         Some(story) => {
             output::print(&story)?;
             Ok(Exit::Done)
@@ -33,6 +35,18 @@ pub(super) async fn run(context: &Context<'_>, arguments: &Arguments) -> Result<
             "there is no volume {}, and none of that name in quarantine; `volgc report` and `volgc list` show what there is",
             safe(&arguments.volume)
         ))),
+    }
+}
+
+/// Whether a process is in the volume, as a step that is about to move it asks.
+async fn inside(look: &Look, name: &VolumeName) -> Inside {
+    let Some(directory) = look.observation.directory.as_deref() else {
+        return Inside::Unknown("the docker root is not on this machine".to_owned());
+    };
+    match kernel::processes_in(directory.volumes(), name.as_str()).await {
+        Ok(None) => Inside::Nobody,
+        Ok(Some(process)) => Inside::Process(process),
+        Err(error) => Inside::Unknown(error.to_string()),
     }
 }
 

@@ -1,10 +1,11 @@
 //! The whole story of one volume: every witness, every reference, the rule, the clock, the dates.
 
+use super::dates::{self, Coming};
 use super::text::{counted, duration, minute, safe};
 use crate::config::Settings;
 use crate::gc::entry::{Entry, Manifest};
 use crate::gc::policy::{Decision, Disposition};
-use crate::gc::reference::Witness;
+use crate::gc::reference::{Holder, Reference, Witness};
 use crate::gc::verdict::Verdict;
 use crate::gc::volume::{Volume, VolumeName};
 use crate::sweep::look::Look;
@@ -18,31 +19,63 @@ pub enum Dangling {
     No,
 }
 
-/// The story of a volume, and of the entries that were a volume of that name. None when there is neither.
-pub fn explain(look: &Look, settings: &Settings, name: &VolumeName, dangling: Dangling) -> Option<String> {
+/// What the kernel says of processes in the volume. A sweep asks for it right before it moves a volume, so it is no reference.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Inside {
+    /// No process has anything open there.
+    Nobody,
+    /// This one has.
+    Process(Holder),
+    /// It is not known: the volume would not be moved.
+    Unknown(String),
+}
+
+/// The story of a volume, and of the entries that were a volume of that name. None when nothing is known of the name.
+pub fn explain(
+    look: &Look,
+    settings: &Settings,
+    name: &VolumeName,
+    dangling: Dangling,
+    inside: &Inside,
+) -> Option<String> {
     let mut text = String::new();
     let volume = look.observation.inventory.volume(name);
     if let Some(volume) = volume {
-        volume_story(&mut text, look, settings, volume, dangling);
+        volume_story(&mut text, look, settings, volume, dangling, inside);
+    } else {
+        no_volume_story(&mut text, look, name);
     }
-    let mut any_entry = false;
     for entry in &look.quarantine.entries {
         if let Entry::Known(manifest) = entry
             && manifest.name == *name
         {
-            any_entry = true;
-            entry_story(&mut text, look, manifest);
+            entry_story(&mut text, look, settings, manifest);
         }
+    }
+    if text.is_empty() {
+        return None;
+    }
+    if volume.is_none() {
+        text.insert_str(0, &lined("volume", &format!("{} does not exist", safe(name.as_str()))));
     }
     for refusal in &look.refusals {
         line(&mut text, "brake", &format!("{}: {}", refusal.word, safe(&refusal.text)));
     }
-    (volume.is_some() || any_entry).then_some(text)
+    if !look.refusals.is_empty() {
+        line(&mut text, "", "as long as a brake holds, nothing is moved or deleted, whatever its date is");
+    }
+    Some(text)
 }
 
-fn volume_story(text: &mut String, look: &Look, settings: &Settings, volume: &Volume, dangling: Dangling) {
+fn volume_story(
+    text: &mut String,
+    look: &Look,
+    settings: &Settings,
+    volume: &Volume,
+    dangling: Dangling,
+    inside: &Inside,
+) {
     let name = &volume.name;
-    let inventory = &look.observation.inventory;
     line(
         text,
         "volume",
@@ -52,21 +85,16 @@ fn volume_story(text: &mut String, look: &Look, settings: &Settings, volume: &Vo
         line(text, "label", &format!("{}={}", safe(key), safe(value)));
     }
     for witness in Witness::ALL {
-        let seen: Vec<_> =
-            inventory.references(name).iter().filter(|reference| reference.witness == witness).collect();
-        let topic = format!("witness {}", witness.word());
-        if seen.is_empty() {
-            line(text, &topic, "sees no holder");
+        witness_story(text, look, name, witness);
+    }
+    match inside {
+        Inside::Nobody => line(text, "processes", "none is in it"),
+        Inside::Process(process) => {
+            let story = format!("{} {} is in it: {}", process.id, safe(&process.name), safe(&process.detail));
+            line(text, "processes", &format!("{story}; a sweep leaves it alone until it is not"));
         }
-        for reference in seen {
-            let holder = &reference.holder;
-            let story = format!(
-                "held by {} {}: {}",
-                holder.kind.word().replace('_', " "),
-                safe(&holder.name),
-                safe(&holder.detail)
-            );
-            line(text, &topic, &story);
+        Inside::Unknown(why) => {
+            line(text, "processes", &format!("are not known, so it would not be moved: {}", safe(why)));
         }
     }
     let claim = match dangling {
@@ -84,6 +112,45 @@ fn volume_story(text: &mut String, look: &Look, settings: &Settings, volume: &Vo
     clock_story(text, look, settings, name);
     if let Some(verdict) = look.plan.volumes.get(name) {
         verdict_story(text, verdict);
+        let coming = dates::of_volume(look, settings, volume, verdict);
+        coming_story(text, &coming);
+    }
+}
+
+fn witness_story(text: &mut String, look: &Look, name: &VolumeName, witness: Witness) {
+    let references = look.observation.inventory.references(name);
+    let mut seen = references.iter().filter(|reference| reference.witness == witness).peekable();
+    let topic = format!("witness {}", witness.word());
+    if seen.peek().is_none() {
+        line(text, &topic, "sees no holder");
+    }
+    for Reference { holder, .. } in seen {
+        let kind = holder.kind.word().replace('_', " ");
+        let story = format!("held by {kind} {}: {}", safe(&holder.name), safe(&holder.detail));
+        line(text, &topic, &story);
+    }
+}
+
+/// What is known of a name that no volume has.
+fn no_volume_story(text: &mut String, look: &Look, name: &VolumeName) {
+    if look.observation.index.observed().get(name).is_some_and(|seen| seen.directory.is_some()) {
+        let path = look.observation.index.root().join("volumes").join(name.as_str());
+        let story = "exists, but the engine does not list it: it was made behind its back";
+        line(text, "directory", &format!("{} {story}", safe(&path.display().to_string())));
+    }
+    let references = look.observation.inventory.references(name);
+    for witness in Witness::ALL {
+        if references.iter().any(|reference| reference.witness == witness) {
+            witness_story(text, look, name, witness);
+        }
+    }
+}
+
+fn coming_story(text: &mut String, coming: &Coming) {
+    for (topic, story) in [("to be quarantined", &coming.quarantine), ("to be deleted", &coming.delete)] {
+        if let Some(story) = story {
+            line(text, topic, story);
+        }
     }
 }
 
@@ -145,7 +212,7 @@ fn clock_story(text: &mut String, look: &Look, settings: &Settings, name: &Volum
     }
 }
 
-fn entry_story(text: &mut String, look: &Look, manifest: &Manifest) {
+fn entry_story(text: &mut String, look: &Look, settings: &Settings, manifest: &Manifest) {
     let story = format!(
         "{} in quarantine since {} ({})",
         manifest.entry,
@@ -153,11 +220,30 @@ fn entry_story(text: &mut String, look: &Look, manifest: &Manifest) {
         manifest.state.word()
     );
     line(text, "entry", &story);
+    let why = match (&manifest.rule, manifest.by_hand) {
+        (_, true) => "an operator ordered it".to_owned(),
+        (Some(rule), false) => format!("rule {}", safe(rule)),
+        (None, false) => format!("[policy.{}]", manifest.class.word()),
+    };
+    let since = manifest
+        .unreferenced_since
+        .map_or_else(String::new, |since| format!("; nothing held it since {}", minute(since)));
+    line(text, "quarantined by", &format!("{why}{since}"));
     if let Some(last) = &manifest.last_holder {
         line(text, "last holder", &format!("{} {}", last.holder.kind.word(), safe(&last.holder.name)));
     }
+    if let (Some(clock), Some(promised)) = (look.ledger.entries.get(&manifest.entry), manifest.delete_after())
+    {
+        let story = format!(
+            "in quarantine; {} of it watched; {} promised",
+            duration(clock.watched),
+            duration(promised)
+        );
+        line(text, "clock", &story);
+    }
     if let Some(verdict) = look.plan.entries.get(manifest.entry.as_str()) {
         verdict_story(text, verdict);
+        coming_story(text, &dates::of_entry(look, settings, manifest, verdict));
     }
     line(text, "way back", &format!("volgc restore {}", manifest.entry));
 }
@@ -168,11 +254,12 @@ fn verdict_story(text: &mut String, verdict: &Verdict) {
         "verdict",
         &format!("{} ({}): {}", verdict.action.word(), verdict.reason.word(), safe(&verdict.detail)),
     );
-    if let Some(due_at) = verdict.due_at {
-        line(text, "due", &minute(due_at));
-    }
 }
 
 fn line(text: &mut String, topic: &str, story: &str) {
-    text.push_str(&format!("{topic:<28}{story}\n"));
+    text.push_str(&lined(topic, story));
+}
+
+fn lined(topic: &str, story: &str) -> String {
+    format!("{topic:<28}{story}\n")
 }
