@@ -190,15 +190,7 @@ impl Report {
                 "the directory volumes/{name} is not listed by the engine: it was made behind its back, and is left alone"
             ));
         }
-        for (name, references) in inventory.missing_volumes() {
-            if let Some(reference) = references.first() {
-                notes.push(format!(
-                    "volume {name} does not exist, but {} {} names it",
-                    reference.holder.kind.word(),
-                    reference.holder.name
-                ));
-            }
-        }
+        notes.extend(super::mismatch::notes(look));
         Self {
             schema_version: SCHEMA_VERSION,
             taken_at: rfc3339(inventory.taken_at()),

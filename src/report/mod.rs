@@ -3,5 +3,6 @@
 pub mod dates;
 pub mod document;
 pub mod explain;
+pub mod mismatch;
 pub mod table;
 pub mod text;

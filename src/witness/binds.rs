@@ -3,7 +3,7 @@
 //! The engine counts neither as a use of the volume below (all versions to 29), so `docker volume prune` deletes it under a
 //! running container.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -50,14 +50,21 @@ async fn locate_all(
     for (path, holders) in holders {
         let (whereabouts, exists) =
             locate(Arc::clone(scene.index), path.clone(), Witness::BindSources).await?;
-        let device =
-            scene.index.option_paths().iter().find(|option| option.is_bind_device && option.path == path);
-        if let (false, Some(OptionPath { holder: volume, .. })) = (exists, device) {
-            answer.notes.push(format!(
-                "the driver options of volume {} name {}, which does not exist: no container can start with it",
-                volume.name,
-                path.display()
-            ));
+        if !exists {
+            let needs_it = |option: &&OptionPath| option.is_local_device && option.path == path;
+            let volumes: BTreeSet<&str> = scene
+                .index
+                .option_paths()
+                .iter()
+                .filter(needs_it)
+                .map(|option| option.holder.name.as_str())
+                .collect();
+            answer.notes.extend(volumes.into_iter().map(|volume| {
+                format!(
+                    "the driver options of volume {volume} name {}, which does not exist: no container can start with it",
+                    path.display()
+                )
+            }));
         }
         match whereabouts {
             Whereabouts::Inside(volume) => {

@@ -43,8 +43,8 @@ pub struct OptionPath {
     pub path: PathBuf,
     /// The volume, as the holder of what the path leads into.
     pub holder: Holder,
-    /// Whether it is a directory of this host that the volume cannot be mounted without.
-    pub is_bind_device: bool,
+    /// Whether it is a directory or device of this host that the volume cannot be mounted without.
+    pub is_local_device: bool,
 }
 
 /// The volumes of one observation.

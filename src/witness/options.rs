@@ -51,7 +51,8 @@ fn option_paths(volume: &str, options: &BTreeMap<String, String>) -> Vec<OptionP
                 name: volume.to_owned(),
                 detail: "its driver options lead into this volume".to_owned(),
             },
-            is_bind_device: is_bind && key == "device" && part == value,
+            // A network file system's device is none of this host's paths: `:/export`, `//server/share`.
+            is_local_device: key == "device" && part == value && (is_bind || part.starts_with("/dev/")),
         })
         .collect()
 }
@@ -68,7 +69,7 @@ fn linked_path(directory: &VolumesDir, name: &VolumeName) -> Result<OptionPath, 
         name: name.to_string(),
         detail: "its data directory is a link into this volume".to_owned(),
     };
-    Ok(OptionPath { path, holder, is_bind_device: false })
+    Ok(OptionPath { path, holder, is_local_device: false })
 }
 
 /// The options that the engine mounts a volume with, under the names that the API has for them. A file that cannot be read or
