@@ -91,7 +91,9 @@ on_each_engine! {
             .map(|volume| containers(&engine).join(id_of(&engine, &app(volume))).join("config.v2.json")).collect();
         engine.stop();
         let whole: Vec<Vec<u8>> = files.iter().map(|file| fs::read(file).unwrap()).collect();
-        files.iter().for_each(|file| fs::write(file, "").unwrap());
+        for file in &files {
+            fs::write(file, "").unwrap();
+        }
         engine.restart();
         assert_removed(&engine, &volumes[0]);
 
@@ -138,7 +140,9 @@ on_each_engine! {
         }
         engine.restart();
         assert_trap(&engine, &ids, || {
-            ids.iter().for_each(|id| fs::rename(aside.join(id), layers.join(id)).unwrap());
+            for id in &ids {
+                fs::rename(aside.join(id), layers.join(id)).unwrap();
+            }
         });
     }
 
