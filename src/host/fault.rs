@@ -27,16 +27,26 @@ macro_rules! points {
 points! {
     /// Before the quarantine directory is made.
     QuarantineMakeDirectory = "quarantine.make_directory",
+    /// Before the docker root is synced, which names it.
+    QuarantineSync = "quarantine.sync",
+    /// Before the lock file is opened, and made where there is none.
+    LockFile = "lock.file",
+    /// Before the one who has the lock writes its name into the file.
+    LockWrite = "lock.write",
     /// Before an entry's directory is made.
     EntryMakeDirectory = "entry.make_directory",
-    /// Before a manifest is written under its temporary name.
+    /// Before a manifest's temporary file is made.
+    ManifestMake = "manifest.make",
+    /// Before a manifest is written into its temporary file.
     ManifestWrite = "manifest.write",
     /// Before the written manifest is synced.
     ManifestSync = "manifest.sync",
     /// Before the manifest takes its final name.
     ManifestRename = "manifest.rename",
-    /// Before the directories that name the manifest are synced.
+    /// Before the directory that names the manifest is synced.
     ManifestSyncDirectory = "manifest.sync_directory",
+    /// Before the quarantine directory is synced, which names that one.
+    ManifestSyncQuarantine = "manifest.sync_quarantine",
     /// Before the data is renamed into the quarantine.
     TakeRename = "take.rename",
     /// Before both directories of that rename are synced.
@@ -51,34 +61,82 @@ points! {
     PutBackRename = "put_back.rename",
     /// Before both directories of that rename are synced.
     PutBackSync = "put_back.sync",
+    /// Before what an unfinished write of a manifest left is removed.
+    DropTemporary = "drop.temporary",
     /// Before an entry's manifest is removed.
     DropUnlink = "drop.unlink",
     /// Before an entry's directory is removed.
     DropDirectory = "drop.directory",
+    /// Before the removal of an entry's directory is synced.
+    DropSync = "drop.sync",
     /// Before the volume's directory is made for a restore.
     RestoreMakeDirectory = "restore.make_directory",
+    /// Before that directory gets its mode.
+    RestoreDirectoryMode = "restore.directory_mode",
     /// Before the data is renamed into the volume's directory.
     RestoreRename = "restore.rename",
     /// Before both directories of that rename are synced.
     RestoreSync = "restore.sync",
+    /// Before the volumes directory is synced, which names the volume's.
+    RestoreSyncVolumes = "restore.sync_volumes",
+    /// Before the data of a restore that failed is renamed into its entry again.
+    RetakeRename = "retake.rename",
+    /// Before both directories of that rename are synced.
+    RetakeSync = "retake.sync",
     /// Before the engine is asked to make the volume.
     EngineCreate = "engine.create",
     /// After the engine's answer, before owner and mode are set.
     EngineCreated = "engine.created",
-    /// Before owner and mode are set again.
+    /// Before the owner is set again.
     RestoreOwnership = "restore.ownership",
+    /// Before the mode is set again.
+    RestoreMode = "restore.mode",
+    /// Before owner and mode are synced.
+    RestoreSyncData = "restore.sync_data",
     /// Before an entry is renamed for deletion.
     DeleteRename = "delete.rename",
+    /// Before that rename is synced.
+    DeleteSync = "delete.sync",
     /// Before its content is deleted.
     DeleteContents = "delete.contents",
+    /// Before one of its files is unlinked.
+    DeleteFile = "delete.file",
+    /// Before one of its directories is removed.
+    DeleteDirectory = "delete.directory",
     /// Before the emptied data directory is removed.
     DeleteData = "delete.data",
     /// Before an empty volume directory that the engine no longer knows is removed.
     RemoveEmptyVolume = "recovery.remove_empty_volume",
-    /// Before the ledger is written.
+    /// Before the directory of an entry without manifest and data is removed.
+    RemoveEmptyEntry = "recovery.remove_empty_entry",
+    /// Before the state directory is made.
+    LedgerMakeDirectory = "ledger.make_directory",
+    /// Before the ledger's file is made.
+    LedgerMakeFile = "ledger.make_file",
+    /// Before what names a new state directory is synced.
+    LedgerSyncDirectory = "ledger.sync_directory",
+    /// Before the tables of a new ledger are made.
+    LedgerMakeTables = "ledger.make_tables",
+    /// Before the ledger is written after a look.
     LedgerWrite = "ledger.write",
     /// Before lines are added to the history.
     LedgerRecord = "ledger.record",
+    /// Before a volume is forgotten.
+    LedgerForgetVolume = "ledger.forget_volume",
+    /// Before the clock of an entry is started.
+    LedgerStartEntry = "ledger.start_entry",
+    /// Before an entry is forgotten.
+    LedgerForgetEntry = "ledger.forget_entry",
+    /// Before the brakes are told that what they saw is right.
+    LedgerAcknowledge = "ledger.acknowledge",
+    /// Before a hold is given.
+    LedgerAddHold = "ledger.add_hold",
+    /// Before holds are released.
+    LedgerRemoveHolds = "ledger.remove_holds",
+    /// Before holds that are over are dropped.
+    LedgerDropHolds = "ledger.drop_holds",
+    /// Before any change of the ledger is committed.
+    LedgerCommit = "ledger.commit",
 }
 
 /// Passes a fault point.

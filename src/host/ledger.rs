@@ -36,6 +36,7 @@ use crate::gc::entry::EntryId;
 use crate::gc::history::HistoryLine;
 use crate::gc::ledger::{Clock, Hold, HoldTarget, LedgerState, VolumeRecord};
 use crate::gc::volume::VolumeName;
+use crate::host::fault::{self, Point};
 
 /// How long to wait for another process. Both sweeps and commands hold the file for milliseconds.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -123,6 +124,7 @@ impl Ledger {
     /// Fails with [`LedgerError::ChangedMeanwhile`] when another handle changed volumes, entries or engine after this one last
     /// read (or was opened, if it never read).
     pub fn write(&mut self, state: &LedgerState, history: &[HistoryLine]) -> Result<(), LedgerError> {
+        pass(Point::LedgerWrite, &self.file)?;
         self.change(Change::Sweep, |rows| {
             rows.replace_state(state)?;
             history.iter().try_for_each(|line| rows.insert_history(line))
@@ -131,6 +133,7 @@ impl Ledger {
 
     /// Appends to the history.
     pub fn record(&mut self, lines: &[HistoryLine]) -> Result<(), LedgerError> {
+        pass(Point::LedgerRecord, &self.file)?;
         self.change(Change::Beside, |rows| lines.iter().try_for_each(|line| rows.insert_history(line)))
     }
 
@@ -141,22 +144,26 @@ impl Ledger {
 
     /// Forgets a volume that is gone, so that a later one of its name starts from nothing (I11).
     pub fn forget_volume(&mut self, name: &VolumeName) -> Result<(), LedgerError> {
+        pass(Point::LedgerForgetVolume, &self.file)?;
         self.change(Change::Part, |rows| rows.remove_volume(name))
     }
 
     /// Starts, or sets, the clock of a quarantine entry.
     pub fn start_entry(&mut self, entry: &EntryId, clock: &Clock) -> Result<(), LedgerError> {
+        pass(Point::LedgerStartEntry, &self.file)?;
         self.change(Change::Part, |rows| rows.put_entry(entry, clock))
     }
 
     /// Forgets an entry that was restored or deleted.
     pub fn forget_entry(&mut self, entry: &EntryId) -> Result<(), LedgerError> {
+        pass(Point::LedgerForgetEntry, &self.file)?;
         self.change(Change::Part, |rows| rows.remove_entry(entry))
     }
 
     /// Tells the brakes that what they saw is right: the sudden-orphan brake lets go of every volume (says how many it held), and
     /// the next sweep takes the engine and its number of containers as they are then.
     pub fn acknowledge_all(&mut self) -> Result<usize, LedgerError> {
+        pass(Point::LedgerAcknowledge, &self.file)?;
         self.change(Change::Part, |rows| {
             rows.forget_engine()?;
             rows.clear_suspicions()
@@ -165,11 +172,13 @@ impl Ledger {
 
     /// Gives a hold, beside those that there are.
     pub fn add_hold(&mut self, hold: &Hold) -> Result<(), LedgerError> {
+        pass(Point::LedgerAddHold, &self.file)?;
         self.change(Change::Beside, |rows| rows.insert_hold(hold))
     }
 
     /// Releases every hold on a target; says how many there were.
     pub fn remove_holds(&mut self, target: &HoldTarget) -> Result<usize, LedgerError> {
+        pass(Point::LedgerRemoveHolds, &self.file)?;
         self.change(Change::Beside, |rows| rows.remove_holds(|hold| is_same_target(&hold.target, target)))
     }
 
@@ -187,6 +196,7 @@ impl Ledger {
 
     /// Drops the holds that are over; says how many.
     pub fn drop_expired_holds(&mut self, now: DateTime<Utc>) -> Result<usize, LedgerError> {
+        pass(Point::LedgerDropHolds, &self.file)?;
         self.change(Change::Beside, |rows| rows.remove_holds(|hold| !hold.is_active(now)))
     }
 
@@ -212,6 +222,7 @@ impl Ledger {
         if after != before {
             rows.write_generation(after)?;
         }
+        pass(Point::LedgerCommit, file)?;
         commit(transaction, file)?;
         // Our own change is no surprise to us. After a change by another, it stays one.
         if before == seen {
@@ -284,6 +295,7 @@ fn is_same_target(one: &HoldTarget, other: &HoldTarget) -> bool {
 
 fn make_directory(state_dir: &Path) -> Result<(), LedgerError> {
     let failed = |source| LedgerError::Directory { directory: state_dir.to_owned(), source };
+    fault::at(Point::LedgerMakeDirectory).map_err(|errno| failed(errno.into()))?;
     DirBuilder::new().recursive(true).mode(0o700).create(state_dir).map_err(failed)
 }
 
@@ -291,6 +303,7 @@ fn make_directory(state_dir: &Path) -> Result<(), LedgerError> {
 /// another connection of this process may have on the file by now (`fcntl(2)`).
 fn make_file(file: &LedgerFile) -> Result<(), LedgerError> {
     let mode = Mode::RUSR | Mode::WUSR;
+    pass(Point::LedgerMakeFile, file)?;
     match rustix::fs::mknodat(CWD, file.path(), FileType::RegularFile, mode, 0) {
         Ok(()) => sync_new_directory(file.directory()).map_err(|errno| file.not_writable(errno.into())),
         Err(Errno::EXIST) => Ok(()),
@@ -303,6 +316,7 @@ fn make_file(file: &LedgerFile) -> Result<(), LedgerError> {
 fn sync_new_directory(directory: &Path) -> rustix::io::Result<()> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
     let above = rustix::fs::openat(CWD, directory.join(".."), flags, Mode::empty())?;
+    fault::at(Point::LedgerSyncDirectory)?;
     rustix::fs::fsync(above)
 }
 
@@ -362,12 +376,18 @@ fn make_tables(connection: &mut Connection, file: &LedgerFile) -> Result<(), Led
         Contents::Ledger => Ok(()),
         Contents::Nothing => {
             let failed = |error| file.failed(error);
+            pass(Point::LedgerMakeTables, file)?;
             transaction.pragma_update(None, "application_id", schema::APPLICATION_ID).map_err(failed)?;
             transaction.pragma_update(None, "user_version", schema::VERSION).map_err(failed)?;
             transaction.execute_batch(schema::TABLES).map_err(failed)?;
             commit(transaction, file)
         }
     }
+}
+
+/// Passes a fault point.
+fn pass(point: Point, file: &LedgerFile) -> Result<(), LedgerError> {
+    fault::at(point).map_err(|source| LedgerError::System { file: file.path().to_owned(), source })
 }
 
 /// Begins a change. `IMMEDIATE`: waits for other writers now, and not when it is too late to wait.

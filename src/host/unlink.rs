@@ -20,6 +20,7 @@ use std::time::Duration;
 use rustix::fs::{AtFlags, RenameFlags, Statx, StatxAttributes};
 use rustix::io::Errno;
 
+use super::fault::{self, Point};
 use super::walk::crew::{Found, Plan, Visited, Visitor, walk};
 use super::walk::{Around, Boundary, Names, Reader, Refused, facts_of, printable};
 
@@ -262,7 +263,9 @@ impl Visitor for Eraser<'_> {
             Ok(facts) if facts.stx_nlink == 1 => facts.stx_blocks.saturating_mul(512),
             Ok(_) | Err(_) => 0,
         };
-        match rustix::fs::unlinkat(found.dir, found.name, AtFlags::empty()) {
+        let unlinked = fault::at(Point::DeleteFile)
+            .and_then(|()| rustix::fs::unlinkat(found.dir, found.name, AtFlags::empty()));
+        match unlinked {
             Ok(()) => {
                 self.pass.deleted.files += 1;
                 self.pass.deleted.bytes = self.pass.deleted.bytes.saturating_add(freed);
@@ -276,7 +279,9 @@ impl Visitor for Eraser<'_> {
     }
 
     fn left(&mut self, found: &Found<'_>, blocks: u64) {
-        match rustix::fs::unlinkat(found.dir, found.name, AtFlags::REMOVEDIR) {
+        let removed = fault::at(Point::DeleteDirectory)
+            .and_then(|()| rustix::fs::unlinkat(found.dir, found.name, AtFlags::REMOVEDIR));
+        match removed {
             Ok(()) => {
                 self.pass.deleted.directories += 1;
                 self.pass.deleted.bytes = self.pass.deleted.bytes.saturating_add(blocks.saturating_mul(512));

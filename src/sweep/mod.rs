@@ -23,7 +23,6 @@ use crate::gc::verdict::Step;
 use crate::gc::volume::VolumeName;
 use crate::host::clock;
 use crate::host::engine::ChangingEngine;
-use crate::host::fault::{self, Point};
 use crate::host::ledger::{Ledger, LedgerError};
 use crate::host::quarantine::{Lock, LockError, QuarantineDir, QuarantineError};
 use crate::host::volumes_dir::VolumesDir;
@@ -361,8 +360,6 @@ impl Sweeper<'_> {
 
     /// The ledger after a complete look, and in mode `observe` what would have been done.
     fn write_down(&mut self, look: &Look) -> Result<(), SweepError> {
-        fault::at(Point::LedgerWrite)
-            .map_err(|source| StepError::Fault { action: "writing the ledger", source })?;
         let mode = self.settings.policy.mode.word();
         let lines: Vec<HistoryLine> = look
             .newly_due

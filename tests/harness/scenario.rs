@@ -72,10 +72,19 @@ pub const COMMANDS: &[Scenario] = &[
     Scenario { name: "sweep that quarantines", with: "", settles: false, prepare: sweep_quarantines },
     Scenario { name: "sweep that deletes", with: "", settles: false, prepare: sweep_deletes },
     Scenario { name: "hold", with: "", settles: false, prepare: hold },
+    Scenario { name: "release", with: "", settles: false, prepare: release },
+    Scenario { name: "acknowledge", with: "", settles: false, prepare: acknowledge },
+    Scenario { name: "sweep with a new ledger", with: "", settles: false, prepare: new_ledger },
 ];
 
 /// Sweeps that find something unfinished.
 pub const RECOVERIES: &[Scenario] = &[
+    Scenario {
+        name: "recovery of an entry without manifest",
+        with: "",
+        settles: false,
+        prepare: |host, name| unfinished(host, quarantine(host, name), "manifest.rename"),
+    },
     Scenario {
         name: "recovery of moving",
         with: "",
@@ -340,6 +349,23 @@ fn sweep_deletes(host: &Host<'_>, name: &str) -> Case {
 
 fn hold(host: &Host<'_>, name: &str) -> Case {
     case(vec![Treasure::make(host.engine, name)], &["hold", name, "--reason", "a test"])
+}
+
+fn release(host: &Host<'_>, name: &str) -> Case {
+    let treasure = Treasure::make(host.engine, name);
+    host.volgc.ok(&["hold", name, "--reason", "a test"]);
+    case(vec![treasure], &["release", name])
+}
+
+fn acknowledge(host: &Host<'_>, name: &str) -> Case {
+    case(vec![Treasure::make(host.engine, name)], &["acknowledge"])
+}
+
+/// Nothing is remembered, not even where (I9).
+fn new_ledger(host: &Host<'_>, name: &str) -> Case {
+    let state = host.volgc.state_dir();
+    fs::remove_dir_all(&state).unwrap_or_else(|error| panic!("{}: {error}", state.display()));
+    case(vec![Treasure::make(host.engine, name)], &["sweep"])
 }
 
 /// What a command leaves that is killed at a point, for a sweep to recover.

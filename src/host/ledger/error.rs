@@ -134,6 +134,14 @@ pub enum LedgerError {
         /// Which value.
         what: String,
     },
+    /// A system call for it failed.
+    #[error("the ledger {} cannot be written: {source}. Nothing was recorded", .file.display())]
+    System {
+        /// The ledger.
+        file: PathBuf,
+        /// The system's words.
+        source: rustix::io::Errno,
+    },
     /// Anything else, among it errors of the disk.
     #[error(
         "the ledger {} could not be read or written. If the kernel log (`dmesg`) shows errors of that disk, mend it first",

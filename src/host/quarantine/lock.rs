@@ -8,6 +8,7 @@ use rustix::fs::{FlockOperation, Mode, OFlags};
 use rustix::io::Errno;
 
 use super::QuarantineDir;
+use crate::host::fault::{self, Point};
 
 const FILE: &std::ffi::CStr = c"lock";
 
@@ -55,6 +56,7 @@ impl QuarantineDir {
         let path = self.path.join("lock");
         let io = |source| LockError::Io { path: path.clone(), source };
         let flags = OFlags::RDWR | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        fault::at(Point::LockFile).map_err(io)?;
         let file =
             rustix::fs::openat(self.directory.as_fd(), FILE, flags, Mode::RUSR | Mode::WUSR).map_err(io)?;
         let mut waited = Duration::ZERO;
@@ -73,6 +75,7 @@ impl QuarantineDir {
             tokio::time::sleep(RETRY).await;
             waited += RETRY;
         }
+        fault::at(Point::LockWrite).map_err(io)?;
         rustix::fs::ftruncate(&file, 0)
             .and_then(|()| rustix::io::pwrite(&file, whoami.as_bytes(), 0))
             .map_err(io)?;

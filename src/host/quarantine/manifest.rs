@@ -20,6 +20,7 @@ const LARGEST: usize = 4 << 20;
 
 /// Removes what a crash may have left of an unfinished manifest.
 pub(super) fn unlink_temporary(entry: BorrowedFd<'_>) -> rustix::io::Result<()> {
+    fault::at(Point::DropTemporary)?;
     match rustix::fs::unlinkat(entry, TEMPORARY, AtFlags::empty()) {
         Ok(()) | Err(Errno::NOENT) => Ok(()),
         Err(error) => Err(error),
@@ -43,10 +44,11 @@ impl QuarantineDir {
         let failed = |source| self.io("write", path.clone(), source);
         let entry = self.open_entry(&manifest.entry)?;
         let text = serde_json::to_vec_pretty(manifest).map_err(|_| failed(Errno::INVAL))?;
-        fault::at(Point::ManifestWrite).map_err(failed)?;
+        fault::at(Point::ManifestMake).map_err(failed)?;
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::TRUNC | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let file =
             rustix::fs::openat(entry.as_fd(), TEMPORARY, flags, Mode::RUSR | Mode::WUSR).map_err(failed)?;
+        fault::at(Point::ManifestWrite).map_err(failed)?;
         write_all(&file, &text).map_err(failed)?;
         fault::at(Point::ManifestSync).map_err(failed)?;
         rustix::fs::fsync(&file).map_err(failed)?;
@@ -55,6 +57,7 @@ impl QuarantineDir {
         // I4: the name is durable only when the directories that hold it are.
         fault::at(Point::ManifestSyncDirectory).map_err(failed)?;
         rustix::fs::fsync(&entry).map_err(failed)?;
+        fault::at(Point::ManifestSyncQuarantine).map_err(failed)?;
         rustix::fs::fsync(&self.directory).map_err(failed)
     }
 

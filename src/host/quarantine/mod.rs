@@ -117,6 +117,7 @@ impl QuarantineDir {
             Ok(()) | Err(Errno::EXIST) => {}
             Err(source) => return Err(failed(source)),
         }
+        fault::at(Point::QuarantineSync).map_err(failed)?;
         rustix::fs::fsync(root).map_err(failed)?;
         let directory = directory::open_child(root, DIRECTORY_C).map_err(failed)?;
         Ok(Self { path, directory })
@@ -221,6 +222,7 @@ impl QuarantineDir {
                 continue;
             }
             manifest::unlink_temporary(entry.as_fd()).map_err(failed)?;
+            fault::at(Point::RemoveEmptyEntry).map_err(failed)?;
             match rustix::fs::unlinkat(self.directory.as_fd(), &name, AtFlags::REMOVEDIR) {
                 Ok(()) | Err(Errno::NOENT | Errno::NOTEMPTY) => {}
                 Err(source) => return Err(failed(source)),

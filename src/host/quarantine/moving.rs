@@ -73,6 +73,7 @@ impl QuarantineDir {
             Err(source) => return Err(failed(source)),
         }
         // mkdir(2) takes the umask off.
+        fault::at(Point::RestoreDirectoryMode).map_err(failed)?;
         rustix::fs::chmodat(volumes.volumes(), &c_name, VOLUME_MODE, AtFlags::empty()).map_err(failed)
     }
 
@@ -90,6 +91,7 @@ impl QuarantineDir {
         self.place(id, volume.as_fd(), &path, "rename the data back to")?;
         fault::at(Point::RestoreSync).map_err(failed)?;
         sync_both(volume.as_fd(), self.open_entry(id)?.as_fd()).map_err(failed)?;
+        fault::at(Point::RestoreSyncVolumes).map_err(failed)?;
         rustix::fs::fsync(volumes.volumes()).map_err(failed)
     }
 
@@ -104,7 +106,9 @@ impl QuarantineDir {
         let failed = |source| self.io("take back the data of", path.clone(), source);
         let volume = self.open_volume(volumes, name)?;
         let entry = self.open_entry(id)?;
+        fault::at(Point::RetakeRename).map_err(failed)?;
         rename_directory(volume.as_fd(), VOLUME_DATA, entry.as_fd(), DATA).map_err(failed)?;
+        fault::at(Point::RetakeSync).map_err(failed)?;
         sync_both(volume.as_fd(), entry.as_fd()).map_err(failed)
     }
 
@@ -142,7 +146,9 @@ impl QuarantineDir {
         let Ownership { uid, gid, mode } = manifest.ownership;
         // Owner before mode: chown(2) may clear the set-ID bits.
         rustix::fs::fchown(&data, Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid))).map_err(failed)?;
+        fault::at(Point::RestoreMode).map_err(failed)?;
         rustix::fs::fchmod(&data, Mode::from_raw_mode(mode)).map_err(failed)?;
+        fault::at(Point::RestoreSyncData).map_err(failed)?;
         rustix::fs::fsync(&data).map_err(failed)?;
         directory::facts(data.as_fd()).map_err(failed)
     }
@@ -161,17 +167,19 @@ impl QuarantineDir {
         let failed = |source| self.io("remove the entry", path.to_owned(), source);
         let c_name = directory::c_name(directory_name).map_err(failed)?;
         let entry = directory::open_child(self.directory.as_fd(), &c_name).map_err(failed)?;
-        fault::at(Point::DropUnlink).map_err(failed)?;
         manifest::unlink_temporary(entry.as_fd()).map_err(failed)?;
+        fault::at(Point::DropUnlink).map_err(failed)?;
         match rustix::fs::unlinkat(entry.as_fd(), manifest::FILE, AtFlags::empty()) {
             Ok(()) | Err(Errno::NOENT) => {}
             Err(source) => return Err(failed(source)),
         }
         fault::at(Point::DropDirectory).map_err(failed)?;
         match rustix::fs::unlinkat(self.directory.as_fd(), &c_name, AtFlags::REMOVEDIR) {
-            Ok(()) | Err(Errno::NOENT) => rustix::fs::fsync(&self.directory).map_err(failed),
-            Err(source) => Err(failed(source)),
+            Ok(()) | Err(Errno::NOENT) => {}
+            Err(source) => return Err(failed(source)),
         }
+        fault::at(Point::DropSync).map_err(failed)?;
+        rustix::fs::fsync(&self.directory).map_err(failed)
     }
 
     /// Renames an entry out of the quarantine: from here on it can only be deleted.
@@ -183,6 +191,7 @@ impl QuarantineDir {
         fault::at(Point::DeleteRename).map_err(failed)?;
         let here = self.directory.as_fd();
         rustix::fs::renameat_with(here, &from, here, &to, RenameFlags::NOREPLACE).map_err(failed)?;
+        fault::at(Point::DeleteSync).map_err(failed)?;
         rustix::fs::fsync(&self.directory).map_err(failed)
     }
 
