@@ -231,7 +231,10 @@ where
 
 fn find_processes<K: Ord + Clone + Send + Sync>(views: &Views<'_, K>) -> Result<Vec<(K, Holder)>, ProcError> {
     let judge = |seen: &Use| {
-        let held = views.holding(&seen.path, || seen.mount_id());
+        let held = match &seen.path {
+            Some(path) => views.holding(path, || seen.mount_id()),
+            None => views.shown_by(seen.mount_id()),
+        };
         (!held.is_empty()).then(|| (held.into_iter().cloned().collect::<Vec<K>>(), seen.clone()))
     };
     let mut first: BTreeMap<(K, u32), Use> = BTreeMap::new();
@@ -255,7 +258,10 @@ fn process_holder(seen: &Use) -> Holder {
         kind: HolderKind::Process,
         id: seen.task.process.to_string(),
         name: task::name(seen.task.process),
-        detail: format!("{} {}", seen.manner, String::from_utf8_lossy(&seen.path)),
+        detail: match &seen.path {
+            Some(path) => format!("{} {}", seen.manner, String::from_utf8_lossy(path)),
+            None => format!("{} whose path is too long to be told, so it may be in it", seen.manner),
+        },
     }
 }
 

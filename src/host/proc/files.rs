@@ -2,7 +2,7 @@
 //! behind a block device.
 
 use std::fmt;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, AsRawFd};
 
 use rayon::iter::{IntoParallelIterator as _, ParallelIterator as _};
 use rustix::fs::{AtFlags, CWD, Mode, OFlags, StatxFlags};
@@ -11,6 +11,9 @@ use rustix::io::Errno;
 use super::task::{self, Task};
 use super::{ProcError, sight};
 use crate::host::directory;
+
+/// How far up a path is looked for that the kernel can tell: deeper than anything that is made by accident.
+const MOST_LEVELS: u32 = 100_000;
 
 /// In what way something is used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -47,8 +50,9 @@ pub struct Use {
     /// How.
     pub manner: Manner,
     /// The path, seen from the root of the mount namespace through which it was reached. What was unlinked ends in
-    /// ` (deleted)`.
-    pub path: Vec<u8>,
+    /// ` (deleted)`. None where it is longer than the kernel tells, which is a page (`d_path`, Linux `fs/d_path.c`): any
+    /// container can nest that deep.
+    pub path: Option<Vec<u8>>,
 }
 
 impl Use {
@@ -106,7 +110,7 @@ fn uses_of<T>(process: u32, judge: &impl Fn(&Use) -> Option<T>) -> Result<Vec<T>
     for task in task::tasks(process)? {
         let mut show = |manner, path| found.extend(judge(&Use { task, manner, path }));
         for (what, manner) in [("cwd", Manner::WorkingDirectory), ("root", Manner::RootDirectory)] {
-            if let Some(path) = task::link(&task.path(what))? {
+            if let Some(path) = path_of(&task.path(what))? {
                 show(manner, path);
             }
         }
@@ -119,16 +123,41 @@ fn uses_of<T>(process: u32, judge: &impl Fn(&Use) -> Option<T>) -> Result<Vec<T>
         namespaces.push(namespace);
         open_files(task, &mut show)?;
         mapped_files(task, &mut show)?;
-        if let Some(path) = task::link(&task.path("exe"))? {
+        if let Some(path) = path_of(&task.path("exe"))? {
             show(Manner::Executable, path);
         }
     }
     Ok(found)
 }
 
-fn open_files(task: Task, show: &mut impl FnMut(Manner, Vec<u8>)) -> Result<(), ProcError> {
+/// The path of what a link of `/proc` leads to; none when what it shows has ended.
+fn path_of(link: &str) -> Result<Option<Option<Vec<u8>>>, ProcError> {
+    match task::link(link) {
+        Err(ProcError::Io { source: Errno::NAMETOOLONG, .. }) => Ok(Some(path_above(link))),
+        path => Ok(path?.map(Some)),
+    }
+}
+
+/// The path of the nearest directory above that the kernel can tell. It is almost a page long, so whatever short path it lies
+/// below, what is in it lies below too. None for what is no directory, as only a directory knows what it is in.
+fn path_above(link: &str) -> Option<Vec<u8>> {
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let mut here = rustix::fs::open(link, flags, Mode::empty()).ok()?;
+    for _ in 0..MOST_LEVELS {
+        here = rustix::fs::openat(&here, "..", flags, Mode::empty()).ok()?;
+        let own = format!("/proc/self/fd/{}", here.as_raw_fd());
+        match rustix::fs::readlink(own, Vec::with_capacity(4096)) {
+            Ok(path) => return Some(path.into_bytes()),
+            Err(Errno::NAMETOOLONG) => {}
+            Err(_) => return None,
+        }
+    }
+    None
+}
+
+fn open_files(task: Task, show: &mut impl FnMut(Manner, Option<Vec<u8>>)) -> Result<(), ProcError> {
     for number in task::numbers(&task.path("fd"))?.unwrap_or_default() {
-        if let Some(path) = task::link(&task.path(&format!("fd/{number}")))? {
+        if let Some(path) = path_of(&task.path(&format!("fd/{number}")))? {
             show(Manner::OpenFile(number), path);
         }
     }
@@ -136,7 +165,7 @@ fn open_files(task: Task, show: &mut impl FnMut(Manner, Vec<u8>)) -> Result<(), 
 }
 
 /// A file stays mapped after its descriptor is closed.
-fn mapped_files(task: Task, show: &mut impl FnMut(Manner, Vec<u8>)) -> Result<(), ProcError> {
+fn mapped_files(task: Task, show: &mut impl FnMut(Manner, Option<Vec<u8>>)) -> Result<(), ProcError> {
     let text = task::read_whole(&task.path("maps"))?.unwrap_or_default();
     let mut last: &[u8] = b"";
     for line in text.split(|byte| *byte == b'\n') {
@@ -145,7 +174,7 @@ fn mapped_files(task: Task, show: &mut impl FnMut(Manner, Vec<u8>)) -> Result<()
         let path = line.get(start..).unwrap_or_default();
         if path != last {
             last = path;
-            show(Manner::MappedFile, unescape_newline(path));
+            show(Manner::MappedFile, Some(unescape_newline(path)));
         }
     }
     Ok(())

@@ -208,6 +208,21 @@ impl<'a, K: Ord> Views<'a, K> {
     }
 }
 
+impl<'a, K: Ord> Views<'a, K> {
+    /// The targets that can be reached through a mount, for a file of which nothing else is known: it may lie in each of them
+    /// (I2).
+    pub(super) fn shown_by(&self, mount: Option<u64>) -> BTreeSet<&'a K> {
+        let mount = mount.and_then(|id| self.by_mount.get(&id));
+        let is_shown = |place: &Place| {
+            mount.is_none_or(|mount| {
+                mount.device == place.device && view(place, &mount.root, &mount.point).is_some()
+            })
+        };
+        let targets = self.places.targets.iter();
+        targets.filter(|target| target.places.iter().any(is_shown)).map(|target| &target.key).collect()
+    }
+}
+
 /// The path under which a mount shows a place, or the part of it that it shows.
 fn view(place: &Place, root: &[u8], point: &[u8]) -> Option<Vec<u8>> {
     if let Some(rest) = below(&place.path, root) {

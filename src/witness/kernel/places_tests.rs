@@ -237,3 +237,26 @@ fn the_layers_of_an_overlay_in_a_container_are_those_of_the_host() {
     let points: Vec<_> = found.iter().map(|(mount, _)| mount.point.as_slice()).collect();
     assert_eq!(points, [&b"/data"[..], b"/over"]);
 }
+
+#[test]
+fn a_file_whose_path_cannot_be_told_may_lie_in_whatever_its_mount_shows() {
+    let host = "22 1 8:1 / / rw - ext4 d rw\n23 22 0:7 / /tmp rw - tmpfs t rw\n";
+    let namespaces: Vec<Namespace> = [host, CONTAINER]
+        .iter()
+        .zip(1..)
+        .map(|(table, id)| Namespace { id, task: None, mounts: mounts(table) })
+        .collect();
+    let targets = volumes();
+    let places = Places::new(&targets);
+    let views = Views::new(&places, &namespaces);
+    let shown = |mount| views.shown_by(mount).into_iter().copied().collect::<Vec<_>>();
+    // The mount of a volume, the container's own root and its hostname, another file system of the host.
+    assert_eq!(shown(Some(621)), ["a"]);
+    for other in [612, 620, 23] {
+        assert!(shown(Some(other)).is_empty(), "{other}");
+    }
+    assert_eq!(shown(Some(22)), ["a", "ab"]);
+    // I2: a mount that nobody knows is no proof of absence.
+    assert_eq!(shown(Some(999)), ["a", "ab"]);
+    assert_eq!(shown(None), ["a", "ab"]);
+}

@@ -1,0 +1,97 @@
+//! A path longer than a page, which the kernel tells nobody: any container can nest directories that deep and stay in them. Sweeps
+//! go on, and what is open in a volume is still seen.
+
+#![allow(
+    clippy::disallowed_methods,
+    clippy::expect_used,
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "tests have effects, and fail loudly"
+)]
+
+mod harness;
+
+use std::fs::File;
+use std::os::fd::OwnedFd;
+use std::path::Path;
+
+use harness::{Volgc, on_each_engine, text};
+use rustix::fs::{Mode, OFlags, mkdirat, open, openat};
+
+/// Thirty names of two hundred characters, one in the other; the last one is held open by this process.
+fn nest(top: &Path) -> OwnedFd {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let name = "n".repeat(200);
+    let mut here = open(top, flags, Mode::empty()).unwrap();
+    for _ in 0..30 {
+        mkdirat(&here, &name, Mode::RWXU).unwrap();
+        here = openat(&here, &name, flags, Mode::empty()).unwrap();
+    }
+    here
+}
+
+/// A file in the last of them.
+fn file_in(directory: &OwnedFd) -> File {
+    let flags = OFlags::RDWR | OFlags::CREATE | OFlags::CLOEXEC;
+    File::from(openat(directory, "file", flags, Mode::RUSR | Mode::WUSR).unwrap())
+}
+
+const BY_HAND: &str = "[docker]\nhost = \"unix://{socket}\"\n[limits]\nmin_grace = \"0s\"\n";
+
+on_each_engine! {
+    fn a_directory_elsewhere_holds_nothing(engine: PrivateEngine) {
+        let _open = nest(engine.dir());
+        engine.create_volume("db", &[]);
+        let volgc = Volgc::configured(&engine, BY_HAND);
+        volgc.ok(&["quarantine", "db"]);
+        let entry = text(&volgc.entry_of("db")["entry"]);
+        volgc.ok(&["delete", "--yes", &entry]);
+    }
+
+    fn a_directory_in_a_volume_holds_it_and_no_other(engine: PrivateEngine) {
+        engine.create_volume("db", &[]);
+        engine.create_volume("other", &[]);
+        let open = nest(&engine.volume_data("db"));
+        let volgc = Volgc::configured(&engine, BY_HAND);
+        let output = volgc.run(&["quarantine", "db", "other"]);
+        assert_eq!(output.status, Some(4), "{output:?}");
+        let process = format!("process {}", std::process::id());
+        assert!(output.stdout.contains("left volume db") && output.stdout.contains(&process), "{output:?}");
+        assert_eq!(volgc.quarantined_names(), ["other"]);
+        drop(open);
+        volgc.ok(&["quarantine", "db"]);
+    }
+
+    /// A file does not know what it is in: it holds what can be reached through its mount, as it may be in it (I2).
+    fn a_file_holds_what_its_mount_shows(engine: PrivateEngine) {
+        engine.create_volume("db", &[]);
+        let directory = nest(engine.dir());
+        let open = file_in(&directory);
+        let volgc = Volgc::configured(&engine, BY_HAND);
+        let output = volgc.run(&["quarantine", "db"]);
+        assert_eq!(output.status, Some(4), "{output:?}");
+        assert!(output.stdout.contains("left volume db") && output.stdout.contains("too long"), "{output:?}");
+        // Reading commands and sweeps go on.
+        volgc.ok(&["report"]);
+        volgc.ok(&["sweep"]);
+        drop(open);
+        volgc.ok(&["quarantine", "db"]);
+    }
+
+    /// Through a mount of its own, as a container has them, it holds that volume alone.
+    fn a_file_in_a_container_holds_the_volume_of_its_mount(engine: PrivateEngine) {
+        engine.create_volume("db", &[]);
+        // A path that long can be made by moving one deep tree into another.
+        let deep = "d=$(printf %0200d 0); p=/data/y; q=/data/x; for i in $(seq 12); do p=$p/$d q=$q/$d; done; \
+                    mkdir -p $p $q; exec 3>$q/file; mv /data/x $p/; touch /data/ready; sleep 1000";
+        engine.docker(&["run", "-d", "--name", "deep", "-v", "scratch:/data", "-w", "/data", "bb", "sh", "-c", deep]);
+        let ready = engine.volume_data("scratch").join("ready");
+        harness::wait_until("it is deep down", || ready.exists());
+        let process = engine.docker(&["inspect", "-f", "{{.State.Pid}}", "deep"]);
+        let told = rustix::fs::readlink(format!("/proc/{process}/fd/3"), Vec::new());
+        assert_eq!(told.unwrap_err(), rustix::io::Errno::NAMETOOLONG);
+        let volgc = Volgc::configured(&engine, BY_HAND);
+        volgc.ok(&["quarantine", "db"]);
+    }
+}
