@@ -4,7 +4,11 @@ CARGO ?= cargo
 DENY_VERSION := 0.20.2
 NEXTEST_VERSION := 0.9.143
 
-.PHONY: all build demo test lint format audit bench setup tools
+MINUTES ?= 10
+ENGINE ?=
+SEED ?=
+
+.PHONY: all build demo test soak lint format audit bench setup tools
 
 all: build
 
@@ -24,6 +28,11 @@ demo:
 test: setup tools
 	$(CARGO) nextest run --locked
 	$(CARGO) test --locked --doc
+
+# A storm of users, operators and kills on a real engine: make soak MINUTES=60 ENGINE=26.1 SEED=7. On every engine without ENGINE.
+soak: setup
+	VOLGC_SOAK_MINUTES=$(MINUTES) VOLGC_SOAK_SEED=$(SEED) \
+	$(CARGO) test --locked --test soak -- --nocapture --test-threads 1 nothing_is_lost$(if $(ENGINE),::v$(subst .,_,$(ENGINE)))
 
 lint: tools
 	$(CARGO) fmt --check

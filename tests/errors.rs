@@ -51,12 +51,16 @@ fn endure(engine: &PrivateEngine, scenarios: &[Scenario]) {
             for (pass, (errno, words)) in orders {
                 let case = host.prepare(scenario);
                 let what = format!("{}, {errno} at {point}@{pass}", scenario.name);
-                let output = host.run(&case, &format!("{point}@{pass}={errno},{}", scenario.with), None);
+                // The walk comes back to what it could not delete, so there it has to fail each time.
+                let is_walk = ["delete.file", "delete.directory"].contains(&point.as_str());
+                let at = if is_walk { point.clone() } else { format!("{point}@{pass}") };
+                let output = host.run(&case, &format!("{at}={errno},{}", scenario.with), None);
                 let code = output.status.unwrap_or_else(|| panic!("{what}: it died: {output:?}"));
                 *codes.entry(code).or_default() += 1;
                 assert!(matches!(code, 1 | 3 | 4), "{what}: exit code {code}: {output:?}");
                 let told = format!("{}{}", output.stdout, output.stderr);
-                assert!(told.contains(words), "{what}: it does not say why: {output:?}");
+                let says_why = told.contains(words) || (is_walk && told.contains("is a mount point"));
+                assert!(says_why, "{what}: it does not say why: {output:?}");
                 assert_nothing_lost(engine, &case, &what);
                 host.park();
                 disturbed.push((what, case));

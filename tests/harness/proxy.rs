@@ -24,6 +24,8 @@ pub enum Treat {
     Answer(u16),
     /// Delivered, but answered with this status.
     AnswerInstead(u16),
+    /// Delivered; of the answer only the first half comes back.
+    HalfAnswer,
     /// Delivered when [`Proxy::release`] is called, whether or not its sender still waits.
     Hold,
 }
@@ -47,6 +49,8 @@ struct Shared {
 struct State {
     /// Each for the next request of this name only.
     orders: Vec<(String, Treat)>,
+    /// For the request that comes after so many others.
+    later: Option<(usize, Treat)>,
     seen: Vec<String>,
     delivered: Vec<(String, u16)>,
     released: bool,
@@ -86,6 +90,18 @@ impl Proxy {
     /// What is done with the next request of this name, such as `DELETE /volumes/x`; all others are passed on.
     pub fn next(&self, request: &str, treat: Treat) {
         self.shared.state().orders.push((request.to_owned(), treat));
+    }
+
+    /// What is done with the request that comes after so many others from now on, whatever it is.
+    pub fn after(&self, others: usize, treat: Treat) {
+        let mut state = self.shared.state();
+        let at = state.seen.len() + others;
+        state.later = Some((at, treat));
+    }
+
+    /// Every request that came so far, in order.
+    pub fn requests(&self) -> Vec<String> {
+        self.shared.state().seen.clone()
     }
 
     /// How often a request came.
@@ -143,7 +159,9 @@ impl Shared {
             let mut state = self.state();
             state.seen.push(name.clone());
             let order = state.orders.iter().position(|(request, _)| *request == name);
-            order.map(|order| state.orders.remove(order).1)
+            let number = state.seen.len() - 1;
+            let later = state.later.filter(|(at, _)| *at == number).map(|(_, treat)| treat);
+            order.map(|order| state.orders.remove(order).1).or(later)
         };
         match treat {
             Some(Treat::Close) => return Ok(()),
@@ -153,13 +171,14 @@ impl Shared {
                 let state = self.state();
                 drop(self.changed.wait_while(state, |state| !state.released));
             }
-            Some(Treat::LoseAnswer | Treat::AnswerInstead(_)) | None => {}
+            Some(Treat::LoseAnswer | Treat::AnswerInstead(_) | Treat::HalfAnswer) | None => {}
         }
         let limit = Duration::from_mins(3);
         let (status, text) = http::request(&self.engine, &method, &path, "application/json", &body, limit)?;
         self.state().delivered.push((name, status));
         match treat {
             Some(Treat::LoseAnswer) => Ok(()),
+            Some(Treat::HalfAnswer) => half_answer(client, status, &text),
             Some(Treat::AnswerInstead(other)) => answer(client, other, r#"{"message":"made up"}"#),
             _ => answer(client, status, &text),
         }
@@ -208,5 +227,15 @@ fn answer(mut client: &UnixStream, status: u16, text: &str) -> std::io::Result<(
         client,
         "HTTP/1.1 {status} -\r\nContent-Type: application/json\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{text}",
         text.len()
+    )
+}
+
+/// The length that was promised never comes.
+fn half_answer(mut client: &UnixStream, status: u16, text: &str) -> std::io::Result<()> {
+    let half = text.get(..text.len() / 2).unwrap_or_default();
+    write!(
+        client,
+        "HTTP/1.1 {status} -\r\nContent-Type: application/json\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{half}",
+        text.len().max(1)
     )
 }

@@ -3,7 +3,10 @@
 use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::process::Child;
+use std::thread::sleep;
+use std::time::{Duration, Instant};
 
 use super::treasure::{self, Treasure};
 use super::{Output, PrivateEngine, Volgc};
@@ -25,6 +28,7 @@ sudden_orphans = 100000
 pub struct Host<'a> {
     pub engine: &'a PrivateEngine,
     pub volgc: Volgc,
+    config: String,
     made: Cell<u32>,
 }
 
@@ -147,9 +151,17 @@ pub const RECOVERIES: &[Scenario] = &[
 
 impl<'a> Host<'a> {
     pub fn new(engine: &'a PrivateEngine) -> Self {
+        Self::by(engine, &engine.socket())
+    }
+
+    /// The same, but the product speaks to the engine by way of another socket.
+    pub fn by(engine: &'a PrivateEngine, socket: &Path) -> Self {
         let volgc = Volgc::new(engine);
-        volgc.config(BY_HAND);
-        Self { engine, volgc, made: Cell::new(0) }
+        let config = BY_HAND.replace("{socket}", &socket.display().to_string());
+        volgc.config(&config);
+        // Makes the ledger: to make one is a scenario of its own.
+        volgc.ok(&["sweep"]);
+        Self { engine, volgc, config, made: Cell::new(0) }
     }
 
     /// What the scenario needs, on a volume of its own. Entries of it that are unfinished are parked.
@@ -163,14 +175,50 @@ impl<'a> Host<'a> {
     /// Runs the case's command under fault orders.
     pub fn run(&self, case: &Case, orders: &str, trace: Option<&PathBuf>) -> Output {
         self.unpark(&case.parked);
-        self.volgc.config(&format!("{BY_HAND}{}", case.rule));
+        self.volgc.config(&format!("{}{}", self.config, case.rule));
         let mut volgc = self.volgc.clone().env("VOLGC_FAULT", orders);
         if let Some(trace) = trace {
             volgc = volgc.env("VOLGC_FAULT_TRACE", trace);
         }
         let output = volgc.run(&case.command);
-        self.volgc.config(BY_HAND);
+        self.volgc.config(&self.config);
         output
+    }
+
+    /// Starts the case's command.
+    pub fn start(&self, case: &Case, orders: &str) -> Child {
+        self.unpark(&case.parked);
+        self.volgc.config(&format!("{}{}", self.config, case.rule));
+        self.volgc.clone().env("VOLGC_FAULT", orders).spawn(&case.command)
+    }
+
+    /// Starts the case's command, and returns when it rests before its n-th pass of a point, for so many milliseconds.
+    pub fn rest_at(&self, case: &Case, with: &str, point: &str, pass: u32, milliseconds: u64) -> Child {
+        let trace = self.engine.dir().join("trace");
+        fs::remove_file(&trace).ok();
+        self.unpark(&case.parked);
+        self.volgc.config(&format!("{}{}", self.config, case.rule));
+        let mut child = self
+            .volgc
+            .clone()
+            .env("VOLGC_FAULT", format!("{point}@{pass}=delay:{milliseconds},{with}"))
+            .env("VOLGC_FAULT_TRACE", &trace)
+            .spawn(&case.command);
+        let deadline = Instant::now() + Duration::from_mins(1);
+        loop {
+            let text = fs::read_to_string(&trace).unwrap_or_default();
+            if text.lines().filter(|passed| *passed == point).count() >= pass as usize {
+                break;
+            }
+            assert!(Instant::now() < deadline, "{:?} does not come to {point}@{pass}", case.command);
+            if let Ok(Some(status)) = child.try_wait() {
+                panic!("{:?} ended with {status} before it came to {point}@{pass}", case.command);
+            }
+            sleep(Duration::from_millis(2));
+        }
+        // It has read its configuration long ago.
+        self.volgc.config(&self.config);
+        child
     }
 
     /// The fault points that an undisturbed run of the scenario passes, each with how often.
@@ -259,7 +307,9 @@ impl<'a> Host<'a> {
                     treasure::Place::Deleting(entry) => panic!("{when}: {entry} is still being deleted"),
                     treasure::Place::Entry(entry, manifest) => {
                         assert_eq!(manifest["state"], "quarantined", "{when}: {manifest:#}");
-                        let name = if self.engine.volumes_dir().join(&treasure.name).exists() {
+                        // Behind a proxy the name is closed while an order to forget it could still arrive.
+                        let is_closed = !self.config.contains(&self.engine.socket().display().to_string());
+                        let name = if is_closed || self.engine.volumes_dir().join(&treasure.name).exists() {
                             format!("{}-back{number}", treasure.name)
                         } else {
                             treasure.name.clone()
@@ -340,9 +390,9 @@ fn sweep_quarantines(host: &Host<'_>, name: &str) -> Case {
 }
 
 fn sweep_deletes(host: &Host<'_>, name: &str) -> Case {
-    host.volgc.config(&format!("{BY_HAND}{}", rule(name)));
+    host.volgc.config(&format!("{}{}", host.config, rule(name)));
     let (treasure, _) = quarantined(host, name);
-    host.volgc.config(BY_HAND);
+    host.volgc.config(&host.config);
     host.volgc.ok(&["sweep"]);
     Case { is_deletion: true, rule: rule(name), ..case(vec![treasure], &["sweep"]) }
 }

@@ -1,0 +1,250 @@
+//! The engine in trouble while a step is done: killed, restarted, frozen, gone from its socket, and answering with errors, with half
+//! an answer or not at all. Nothing is lost, the command ends with a code that is documented, and the next sweep settles
+//! everything. (The DELETE alone, late and lost, is in `delete_in_doubt`.)
+
+#![allow(
+    clippy::disallowed_methods,
+    clippy::expect_used,
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::print_stderr,
+    reason = "tests have effects, and fail loudly"
+)]
+
+mod harness;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::thread;
+use std::time::Duration;
+
+use harness::proxy::{Proxy, Treat};
+use harness::scenario::{COMMANDS, Case, Host, Scenario};
+use harness::treasure::{Place, assert_no_husk};
+use harness::{Output, PrivateEngine, on_each_engine};
+
+/// What happens to the engine while the program rests before an effect.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Trouble {
+    /// Killed, and not started before the program has ended.
+    Killed,
+    /// Stopped in good order, and started while the program goes on.
+    Restarted,
+    /// Frozen until the program has long gone on.
+    Frozen,
+    /// Its socket is taken away, and is back when the program has ended.
+    SocketGone,
+}
+
+/// Each way of moving data once.
+fn steps() -> Vec<Scenario> {
+    let names = ["quarantine", "quarantine undone", "restore", "restore replacing", "delete"];
+    let steps: Vec<Scenario> =
+        COMMANDS.iter().filter(|scenario| names.contains(&scenario.name)).copied().collect();
+    assert_eq!(steps.len(), names.len());
+    steps
+}
+
+/// The first point of each group of effects that belong together, as the engine sees no difference within one.
+fn first_of_each_group(passes: Vec<(String, u32)>) -> Vec<String> {
+    let mut groups = BTreeSet::new();
+    passes
+        .into_iter()
+        .map(|(point, _)| point)
+        .filter(|point| {
+            // Each moment around an answer of the engine counts.
+            let is_own = point.starts_with("engine.") || point == "take.ask_again";
+            is_own || groups.insert(point.split('.').next().unwrap().to_owned())
+        })
+        .collect()
+}
+
+#[track_caller]
+fn assert_documented(output: &Output, what: &str) {
+    let code = output.status.unwrap_or_else(|| panic!("{what}: it died: {output:?}"));
+    assert!(matches!(code, 0 | 1 | 3 | 4), "{what}: exit code {code}: {output:?}");
+    assert!(!output.stderr.contains("panicked"), "{what}: {output:?}");
+    if code != 0 {
+        let told = format!("{}{}", output.stdout, output.stderr);
+        assert!(told.trim().len() > 20, "{what}: it does not say why: {output:?}");
+    }
+}
+
+#[track_caller]
+fn assert_nothing_lost(engine: &PrivateEngine, case: &Case, what: &str) {
+    for (number, treasure) in case.treasures.iter().enumerate() {
+        let is_deletion = case.is_deletion && number == 0;
+        if is_deletion && matches!(treasure.places(engine).as_slice(), [] | [Place::Deleting(_)]) {
+            continue;
+        }
+        treasure.assert_whole(engine, what);
+    }
+}
+
+/// One sweep settles all that was left, and everything can be had back.
+fn settle(host: &Host<'_>, cases: &[(String, Case)], when: &str) {
+    host.unpark_all();
+    let settled = host.volgc.ok(&["sweep"]);
+    assert!(
+        !settled.contains("could not be recovered") && !settled.contains("in doubt"),
+        "{when}: {settled}"
+    );
+    host.assert_all_well(cases, when);
+}
+
+/// The trouble comes before each group of effects of each step.
+fn endure(engine: &PrivateEngine, trouble: Trouble) {
+    let host = Host::new(engine);
+    let mut cases: Vec<(String, Case)> = Vec::new();
+    let mut codes: BTreeMap<i32, usize> = BTreeMap::new();
+    for scenario in steps() {
+        for point in first_of_each_group(host.passes(&scenario)) {
+            let case = host.prepare(&scenario);
+            let what = format!("{trouble:?}, {} at {point}", scenario.name);
+            let output = meet(&host, &scenario, &case, &point, trouble);
+            assert_documented(&output, &what);
+            *codes.entry(output.status.unwrap()).or_default() += 1;
+            assert_nothing_lost(engine, &case, &what);
+            host.park();
+            cases.push((what, case));
+        }
+    }
+    settle(&host, &cases, &format!("{trouble:?}"));
+    eprintln!("{:?} {trouble:?}: {} times, exit codes {codes:?}", engine.version(), cases.len());
+}
+
+/// Runs a case whose engine gets into trouble at a point, and leaves the engine well.
+fn meet(host: &Host<'_>, scenario: &Scenario, case: &Case, point: &str, trouble: Trouble) -> Output {
+    let engine = host.engine;
+    let rest = match trouble {
+        // Long enough for it to be back, mostly.
+        Trouble::Restarted => 2500,
+        Trouble::Killed | Trouble::Frozen | Trouble::SocketGone => 400,
+    };
+    let child = host.rest_at(case, scenario.with, point, 1, rest);
+    let (socket, aside) = (engine.socket(), engine.dir().join("aside"));
+    match trouble {
+        Trouble::Killed => engine.kill(),
+        Trouble::Restarted => engine.restart(),
+        Trouble::Frozen => {
+            engine.pause();
+            thread::sleep(Duration::from_millis(rest + 600));
+            engine.resume();
+        }
+        Trouble::SocketGone => fs::rename(&socket, &aside).unwrap(),
+    }
+    let output = child.wait_with_output().unwrap();
+    match trouble {
+        Trouble::Killed => engine.restart(),
+        Trouble::Restarted | Trouble::Frozen => {}
+        Trouble::SocketGone => fs::rename(&aside, &socket).unwrap(),
+    }
+    Output {
+        status: output.status.code(),
+        stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
+        stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
+    }
+}
+
+/// Every request of each step is treated badly once.
+fn mistreat(engine: &PrivateEngine, treat: Treat) {
+    let proxy = Proxy::start(engine);
+    let host = Host::by(engine, proxy.socket());
+    let mut cases: Vec<(String, Case)> = Vec::new();
+    let mut codes: BTreeMap<i32, usize> = BTreeMap::new();
+    for scenario in steps() {
+        let case = host.prepare(&scenario);
+        let before = proxy.requests().len();
+        host.run(&case, scenario.with, None);
+        let requests = proxy.requests().split_off(before);
+        assert!(requests.len() > 8, "{}: {requests:?}", scenario.name);
+        host.park();
+        for (number, request) in requests.iter().enumerate() {
+            let case = host.prepare(&scenario);
+            let what = format!("{treat:?}, {} at request {number} ({request})", scenario.name);
+            proxy.after(number, treat);
+            let output = host.run(&case, scenario.with, None);
+            assert_documented(&output, &what);
+            *codes.entry(output.status.unwrap()).or_default() += 1;
+            assert_nothing_lost(engine, &case, &what);
+            host.park();
+            cases.push((what, case));
+        }
+    }
+    settle(&host, &cases, &format!("{treat:?}"));
+    eprintln!("{:?} {treat:?}: {} requests, exit codes {codes:?}", engine.version(), cases.len());
+}
+
+on_each_engine! {
+    fn killed_in_the_middle_of_each_step(engine: PrivateEngine) {
+        endure(&engine, Trouble::Killed);
+    }
+
+    fn restarted_in_the_middle_of_each_step(engine: PrivateEngine) {
+        endure(&engine, Trouble::Restarted);
+    }
+
+    fn frozen_in_the_middle_of_each_step(engine: PrivateEngine) {
+        endure(&engine, Trouble::Frozen);
+    }
+
+    fn its_socket_vanishes_in_the_middle_of_each_step(engine: PrivateEngine) {
+        endure(&engine, Trouble::SocketGone);
+    }
+
+    fn each_request_is_answered_with_500(engine: PrivateEngine) {
+        mistreat(&engine, Treat::Answer(500));
+    }
+
+    fn each_request_is_done_and_answered_with_500(engine: PrivateEngine) {
+        mistreat(&engine, Treat::AnswerInstead(500));
+    }
+
+    fn each_request_gets_half_an_answer(engine: PrivateEngine) {
+        mistreat(&engine, Treat::HalfAnswer);
+    }
+
+    fn each_request_is_done_and_its_answer_lost(engine: PrivateEngine) {
+        mistreat(&engine, Treat::LoseAnswer);
+    }
+
+    fn each_request_is_cut_off(engine: PrivateEngine) {
+        mistreat(&engine, Treat::Close);
+    }
+
+    /// It answers, but only when the one who asked was killed: what it did is found out.
+    fn each_change_is_answered_after_the_client_gave_up(engine: PrivateEngine) {
+        let proxy = Proxy::start(&engine);
+        let host = Host::by(&engine, proxy.socket());
+        let mut cases = Vec::new();
+        for scenario in steps() {
+            let case = host.prepare(&scenario);
+            let before = proxy.requests().len();
+            host.run(&case, scenario.with, None);
+            let requests = proxy.requests().split_off(before);
+            host.park();
+            for (number, request) in requests.iter().enumerate().filter(|(_, name)| !name.starts_with("GET ")) {
+                let case = host.prepare(&scenario);
+                let what = format!("late, {} at request {number} ({request})", scenario.name);
+                let before = proxy.requests().len();
+                proxy.after(number, Treat::Delay(Duration::from_millis(1500)));
+                let mut child = host.start(&case, scenario.with);
+                while proxy.requests().len() <= before + number {
+                    assert!(child.try_wait().unwrap().is_none(), "{what}: it ended before");
+                    thread::sleep(Duration::from_millis(5));
+                }
+                child.kill().unwrap();
+                child.wait().unwrap();
+                assert_nothing_lost(&engine, &case, &what);
+                host.park();
+                cases.push((what, case));
+            }
+        }
+        assert!(cases.len() >= 4, "{cases:?}");
+        // All of them have arrived by now.
+        thread::sleep(Duration::from_secs(2));
+        settle(&host, &cases, "late");
+        assert_no_husk(&engine, "late");
+    }
+}
