@@ -50,8 +50,7 @@ sudden_orphans = 1000
 "#;
 
 /// An engine with a volume that is due, one that is kept, and one in quarantine.
-struct Host<'a> {
-    engine: &'a PrivateEngine,
+struct Host {
     volgc: Volgc,
     trace: PathBuf,
     moved: Treasure,
@@ -60,8 +59,8 @@ struct Host<'a> {
     id: String,
 }
 
-impl<'a> Host<'a> {
-    fn new(engine: &'a PrivateEngine) -> Self {
+impl Host {
+    fn new(engine: &PrivateEngine) -> Self {
         let volgc = Volgc::configured(engine, CONFIG);
         let entry = Treasure::make(engine, "entry");
         volgc.ok(&["quarantine", "entry"]);
@@ -71,7 +70,7 @@ impl<'a> Host<'a> {
         volgc.ok(&["sweep"]);
         volgc.ok(&["hold", "kept", "--reason", "for release"]);
         let trace = engine.dir().join("trace");
-        Self { engine, volgc, trace, moved, kept, entry, id }
+        Self { volgc, trace, moved, kept, entry, id }
     }
 
     /// Starts the service, which rests before a point.
@@ -103,7 +102,7 @@ fn end(service: Child) -> Ended {
 
 /// A command that needs nothing that the service has: it ends well while the service still rests.
 #[track_caller]
-fn works_at_once(host: &Host<'_>, service: &mut Child, words: &[&str], status: i32) -> Output {
+fn works_at_once(host: &Host, service: &mut Child, words: &[&str], status: i32) -> Output {
     let output = host.volgc.run(words);
     assert_eq!(output.status, Some(status), "{words:?}: {output:?}");
     assert!(!output.stderr.contains("waiting for"), "{words:?}: {output:?}");
@@ -113,7 +112,7 @@ fn works_at_once(host: &Host<'_>, service: &mut Child, words: &[&str], status: i
 
 /// A command that changes something: it says whom it waits for, and is done after that one.
 #[track_caller]
-fn waits(host: &Host<'_>, service: &Child, words: &[&str]) -> Output {
+fn waits(host: &Host, service: &Child, words: &[&str]) -> Output {
     let output = host.volgc.run(words);
     assert_eq!(output.status, Some(0), "{words:?}: {output:?}");
     let holder = format!("waiting for volgc run (process {})", service.id());

@@ -21,7 +21,16 @@ impl Mover<'_> {
             return Err(error.into());
         }
         if let Err(error) = self.quarantine.give_data(&self.volumes, &manifest.entry, name) {
-            self.give_up(&restoring, name)?;
+            if self.quarantine.data_facts(&manifest.entry)?.is_none() {
+                // I1: the data is placed, and a container may use it by now. The manifest says `restoring`: recovery goes on.
+                tracing::warn!(
+                    entry = manifest.entry.as_str(),
+                    volume = name.as_str(),
+                    "its data is in place; the next sweep finishes the restore"
+                );
+            } else {
+                self.give_up(&restoring, name).await?;
+            }
             return Err(error.into());
         }
         self.finish_restore(&restoring, name).await
@@ -118,12 +127,15 @@ impl Mover<'_> {
         manifest: &Manifest,
         name: &VolumeName,
     ) -> Result<(), StepError> {
-        fault::at(Point::EngineCreate)
-            .map_err(|source| StepError::Fault { action: "asking the engine to make the volume", source })?;
+        if let Err(source) = fault::at(Point::EngineCreate) {
+            // Nothing was sent.
+            self.give_up(manifest, name).await?;
+            return Err(StepError::Fault { action: "asking the engine to make the volume", source });
+        }
         match self.engine.create_volume(name, &manifest.driver, &manifest.labels).await {
             Ok(()) => {}
             Err(error) if error.is_final_refusal() => {
-                self.give_up(manifest, name)?;
+                self.give_up(manifest, name).await?;
                 return Err(error.into());
             }
             // No answer: the manifest says `restoring`, and recovery asks again.
@@ -161,10 +173,18 @@ impl Mover<'_> {
         Ok(())
     }
 
-    /// Takes the data of a restore that cannot be finished back into quarantine.
-    fn give_up(&mut self, manifest: &Manifest, name: &VolumeName) -> Result<(), StepError> {
+    /// Takes the data of a restore that cannot be finished back into quarantine. When the engine knows a volume of that name by
+    /// now, somebody asked for it and it runs on this data (I1): then the manifest stays `restoring`, and recovery finishes it.
+    async fn give_up(&mut self, manifest: &Manifest, name: &VolumeName) -> Result<(), StepError> {
         if self.quarantine.data_facts(&manifest.entry)?.is_none() {
+            if self.engine.reading().volume(name).await?.is_some() {
+                return Ok(());
+            }
             self.quarantine.retake_data(&self.volumes, &manifest.entry, name)?;
+            if self.engine.reading().volume(name).await?.is_some() {
+                // It was made in this very moment. Where this fails too, recovery places the data.
+                return Ok(self.quarantine.give_data(&self.volumes, &manifest.entry, name)?);
+            }
         }
         self.quarantine.remove_empty_volume_directory(&self.volumes, name)?;
         self.set_state(manifest, EntryState::Quarantined)?;

@@ -99,6 +99,13 @@ impl Proxy {
         state.later = Some((at, treat));
     }
 
+    /// Passes on everything from now on. Says whether the request of [`Proxy::after`] had come.
+    pub fn treat_well(&self) -> bool {
+        let mut state = self.shared.state();
+        let number = state.seen.len();
+        state.later.take().is_none_or(|(at, _)| at < number)
+    }
+
     /// Every request that came so far, in order.
     pub fn requests(&self) -> Vec<String> {
         self.shared.state().seen.clone()

@@ -68,7 +68,7 @@ pub const COMMANDS: &[Scenario] = &[
     Scenario { name: "restore replacing", with: "", settles: false, prepare: restore_replacing },
     Scenario {
         name: "restore given up",
-        with: "restore.sync=EIO",
+        with: "engine.create=EIO",
         settles: false,
         prepare: |host, name| restore(host, name, &[]),
     },

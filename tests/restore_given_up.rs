@@ -1,0 +1,89 @@
+//! A restore that cannot be finished, whose volume somebody has begun to use meanwhile: the engine takes a directory that lies there
+//! for the volume of its name, so a container may run on the data already. It keeps it (I1), and the next sweep finishes the restore.
+
+#![allow(
+    clippy::disallowed_methods,
+    clippy::expect_used,
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "tests have effects, and fail loudly"
+)]
+
+mod harness;
+
+use std::fs;
+
+use harness::treasure::{Place, Treasure, assert_no_husk};
+use harness::{PrivateEngine, Volgc, on_each_engine, wait_until};
+
+const BY_HAND: &str = "[docker]\nhost = \"unix://{socket}\"\n[limits]\nmin_grace = \"0s\"\n";
+
+/// A restore that rests before an effect, which then fails; a container is started on the volume while it rests.
+fn used_before_it_fails(engine: &PrivateEngine, point: &str, more: &[&str]) {
+    let volgc = Volgc::configured(engine, BY_HAND);
+    let db = Treasure::make(engine, "db");
+    volgc.ok(&["quarantine", "db"]);
+    let entry = volgc.entry_id_of("db");
+    if more == ["--replace"] {
+        Treasure::make(engine, "db");
+    }
+    let trace = engine.dir().join("trace");
+    let restore = volgc
+        .clone()
+        .env("VOLGC_FAULT", format!("{point}=delay:3000,{point}=EIO"))
+        .env("VOLGC_FAULT_TRACE", &trace)
+        .spawn(&[&["restore", &entry], more].concat());
+    wait_until(point, || fs::read_to_string(&trace).unwrap_or_default().lines().any(|line| line == point));
+    engine.docker(&["run", "-d", "--name", "app", "-v", "db:/data", "bb", "sleep", "1000"]);
+    assert_eq!(engine.docker(&["exec", "app", "cat", "/data/id"]), "db");
+    let output = restore.wait_with_output().unwrap();
+    assert!(matches!(output.status.code(), Some(1 | 3)), "{output:?}");
+    assert_eq!(db.assert_whole(engine, point), Place::Volume("db".to_owned()), "{output:?}");
+    assert_no_husk(engine, point);
+    volgc.ok(&["sweep"]);
+    db.assert_content(engine, "db", point);
+    engine.docker(&["restart", "app"]);
+    assert_eq!(engine.docker(&["exec", "app", "cat", "/data/id"]), "db");
+    let unfinished: Vec<_> =
+        volgc.entries().into_iter().filter(|entry| entry["state"] != "quarantined").collect();
+    assert!(unfinished.is_empty(), "{unfinished:#?}");
+}
+
+on_each_engine! {
+    fn because_the_directories_cannot_be_synced(engine: PrivateEngine) {
+        used_before_it_fails(&engine, "restore.sync", &[]);
+    }
+
+    fn because_the_volumes_directory_cannot_be_synced(engine: PrivateEngine) {
+        used_before_it_fails(&engine, "restore.sync_volumes", &[]);
+    }
+
+    fn because_the_engine_was_not_asked(engine: PrivateEngine) {
+        used_before_it_fails(&engine, "engine.create", &[]);
+    }
+
+    fn because_its_owner_cannot_be_set(engine: PrivateEngine) {
+        used_before_it_fails(&engine, "restore.ownership", &[]);
+    }
+
+    fn in_the_place_of_another_one(engine: PrivateEngine) {
+        used_before_it_fails(&engine, "restore.sync", &["--replace"]);
+    }
+
+    /// Nobody has it: it is in quarantine again, as if nothing had been tried.
+    fn it_is_in_quarantine_again_when_nobody_came(engine: PrivateEngine) {
+        let volgc = Volgc::configured(&engine, BY_HAND);
+        let db = Treasure::make(&engine, "db");
+        volgc.ok(&["quarantine", "db"]);
+        let output = volgc.clone().env("VOLGC_FAULT", "engine.create=EIO").run(&["restore", "db"]);
+        assert_eq!(output.status, Some(1), "{output:?}");
+        match db.assert_whole(&engine, "given up") {
+            Place::Entry(_, manifest) => assert_eq!(manifest["state"], "quarantined"),
+            place @ (Place::Volume(_) | Place::Deleting(_)) => panic!("{place:?}"),
+        }
+        assert!(!engine.volumes_dir().join("db").exists());
+        volgc.ok(&["restore", "db"]);
+        db.assert_back(&engine, "db", "restored");
+    }
+}
