@@ -86,4 +86,18 @@ on_each_engine! {
         volgc.ok(&["restore", "db"]);
         db.assert_back(&engine, "db", "restored");
     }
+
+    /// What was made for it is gone, too: an engine before 29.4 would take it for a volume when it starts.
+    fn nothing_is_left_of_a_directory_that_could_not_be_used(engine: PrivateEngine) {
+        let volgc = Volgc::configured(&engine, BY_HAND);
+        let db = Treasure::make(&engine, "db");
+        volgc.ok(&["quarantine", "db"]);
+        for point in ["restore.make_directory", "restore.directory_mode", "restore.rename"] {
+            let output = volgc.clone().env("VOLGC_FAULT", format!("{point}=EIO")).run(&["restore", "db"]);
+            assert_eq!(output.status, Some(1), "{point}: {output:?}");
+            assert!(!engine.volumes_dir().join("db").exists(), "{point}");
+        }
+        volgc.ok(&["restore", "db"]);
+        db.assert_back(&engine, "db", "restored");
+    }
 }

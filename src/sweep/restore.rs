@@ -10,6 +10,7 @@ use crate::gc::history::Happening;
 use crate::gc::ledger::HoldTarget;
 use crate::gc::volume::{VolumeIdentity, VolumeName};
 use crate::host::fault::{self, Point};
+use crate::host::quarantine::QuarantineError;
 
 impl Mover<'_> {
     /// Restores an entry as the volume `name`.
@@ -17,6 +18,10 @@ impl Mover<'_> {
         self.check_restorable(manifest, name).await?;
         let restoring = self.set_state(manifest, EntryState::Restoring { restoring_to: name.clone() })?;
         if let Err(error) = self.quarantine.make_volume_directory(&self.volumes, name) {
+            if !matches!(error, QuarantineError::Exists { .. }) {
+                // It may have been made before the error.
+                self.quarantine.remove_empty_volume_directory(&self.volumes, name)?;
+            }
             self.set_state(manifest, EntryState::Quarantined)?;
             return Err(error.into());
         }
