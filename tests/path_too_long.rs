@@ -17,7 +17,7 @@ use std::os::fd::OwnedFd;
 use std::path::Path;
 
 use harness::{Volgc, on_each_engine, text};
-use rustix::fs::{Mode, OFlags, mkdirat, open, openat};
+use rustix::fs::{AtFlags, Mode, OFlags, mkdirat, open, openat, unlinkat};
 
 /// Thirty names of two hundred characters, one in the other; the last one is held open by this process.
 fn nest(top: &Path) -> OwnedFd {
@@ -47,6 +47,18 @@ on_each_engine! {
         volgc.ok(&["quarantine", "db"]);
         let entry = text(&volgc.entry_of("db")["entry"]);
         volgc.ok(&["delete", "--yes", &entry]);
+    }
+
+    /// As while another process deletes a deep tree.
+    fn a_directory_that_was_removed_holds_nothing(engine: PrivateEngine) {
+        let above = nest(engine.dir());
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        mkdirat(&above, "removed", Mode::RWXU).unwrap();
+        let _open = openat(&above, "removed", flags, Mode::empty()).unwrap();
+        unlinkat(&above, "removed", AtFlags::REMOVEDIR).unwrap();
+        engine.create_volume("db", &[]);
+        let volgc = Volgc::configured(&engine, BY_HAND);
+        volgc.ok(&["quarantine", "db"]);
     }
 
     fn a_directory_in_a_volume_holds_it_and_no_other(engine: PrivateEngine) {

@@ -133,26 +133,35 @@ fn uses_of<T>(process: u32, judge: &impl Fn(&Use) -> Option<T>) -> Result<Vec<T>
 /// The path of what a link of `/proc` leads to; none when what it shows has ended.
 fn path_of(link: &str) -> Result<Option<Option<Vec<u8>>>, ProcError> {
     match task::link(link) {
-        Err(ProcError::Io { source: Errno::NAMETOOLONG, .. }) => Ok(Some(path_above(link))),
+        Err(ProcError::Io { source: Errno::NAMETOOLONG, .. }) => Ok(path_above(link)),
         path => Ok(path?.map(Some)),
     }
 }
 
 /// The path of the nearest directory above that the kernel can tell. It is almost a page long, so whatever short path it lies
-/// below, what is in it lies below too. None for what is no directory, as only a directory knows what it is in.
-fn path_above(link: &str) -> Option<Vec<u8>> {
+/// below, what is in it lies below too. No path for what is no directory, as only a directory knows what it is in. None when it
+/// was closed, or removed: a directory that is removed is empty, and has nothing above it (`ENOENT`).
+fn path_above(link: &str) -> Option<Option<Vec<u8>>> {
     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    let mut here = rustix::fs::open(link, flags, Mode::empty()).ok()?;
+    let mut here = match rustix::fs::open(link, flags, Mode::empty()) {
+        Ok(here) => here,
+        Err(Errno::NOENT | Errno::SRCH) => return None,
+        Err(_) => return Some(None),
+    };
     for _ in 0..MOST_LEVELS {
-        here = rustix::fs::openat(&here, "..", flags, Mode::empty()).ok()?;
+        here = match rustix::fs::openat(&here, "..", flags, Mode::empty()) {
+            Ok(above) => above,
+            Err(Errno::NOENT) => return None,
+            Err(_) => return Some(None),
+        };
         let own = format!("/proc/self/fd/{}", here.as_raw_fd());
         match rustix::fs::readlink(own, Vec::with_capacity(4096)) {
-            Ok(path) => return Some(path.into_bytes()),
+            Ok(path) => return Some(Some(path.into_bytes())),
             Err(Errno::NAMETOOLONG) => {}
-            Err(_) => return None,
+            Err(_) => return Some(None),
         }
     }
-    None
+    Some(None)
 }
 
 fn open_files(task: Task, show: &mut impl FnMut(Manner, Option<Vec<u8>>)) -> Result<(), ProcError> {
