@@ -178,7 +178,7 @@ fn effects(source: &Source) -> Vec<Effect> {
         if let Some(name) = code.strip_prefix("fn ") {
             let end = name.find(|c: char| !c.is_alphanumeric() && c != '_').unwrap_or(0);
             // A definition is no call of what it defines.
-            function = name.get(..end).unwrap().to_owned();
+            name.get(..end).unwrap().clone_into(&mut function);
             has_point = false;
         } else if code.starts_with("fault::at(Point::") || code.starts_with("pass(Point::") {
             has_point = true;
@@ -229,7 +229,7 @@ fn every_effect_has_a_fault_point_right_before_it() {
 #[test]
 fn every_fault_point_is_passed_in_one_place() {
     let mut places: BTreeMap<String, Vec<String>> = BTreeMap::new();
-    for source in all().into_iter().filter(|source| source.is_product()) {
+    for source in all().into_iter().filter(Source::is_product) {
         for start in ["fault::at(Point::", "pass(Point::"] {
             for (at, _) in source.code.match_indices(start) {
                 let rest = source.code.get(at + start.len()..).unwrap();

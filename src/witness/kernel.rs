@@ -17,7 +17,7 @@ use crate::gc::entry::EntryId;
 use crate::gc::inventory::Answer;
 use crate::gc::reference::{Holder, HolderKind, Reference, Witness};
 use crate::gc::volume::VolumeName;
-use crate::host::proc::files::{self, Use};
+use crate::host::proc::files::{self, FilePath, Use};
 use crate::host::proc::mountinfo::MountLine;
 use crate::host::proc::namespaces::{self, Namespace};
 use crate::host::proc::{self, ProcError, sight, task};
@@ -232,8 +232,8 @@ where
 fn find_processes<K: Ord + Clone + Send + Sync>(views: &Views<'_, K>) -> Result<Vec<(K, Holder)>, ProcError> {
     let judge = |seen: &Use| {
         let held = match &seen.path {
-            Some(path) => views.holding(path, || seen.mount_id()),
-            None => views.shown_by(seen.mount_id()),
+            FilePath::Told(path) => views.holding(path, || seen.mount_id()),
+            FilePath::TooLong => views.shown_by(seen.mount_id()),
         };
         (!held.is_empty()).then(|| (held.into_iter().cloned().collect::<Vec<K>>(), seen.clone()))
     };
@@ -259,8 +259,10 @@ fn process_holder(seen: &Use) -> Holder {
         id: seen.task.process.to_string(),
         name: task::name(seen.task.process),
         detail: match &seen.path {
-            Some(path) => format!("{} {}", seen.manner, String::from_utf8_lossy(path)),
-            None => format!("{} whose path is too long to be told, so it may be in it", seen.manner),
+            FilePath::Told(path) => format!("{} {}", seen.manner, String::from_utf8_lossy(path)),
+            FilePath::TooLong => {
+                format!("{} whose path is too long to be told, so it may be in it", seen.manner)
+            }
         },
     }
 }

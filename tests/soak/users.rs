@@ -247,7 +247,7 @@ impl<'a> Users<'a> {
         let removed = self.remove(slot, false);
         let data = self.engine.volume_data(&name.text());
         let (began, mut was_there) = (Instant::now(), false);
-        while began.elapsed() < AMBUSH && !(was_there && !data.exists()) {
+        while began.elapsed() < AMBUSH && (!was_there || data.exists()) {
             was_there |= data.exists();
             thread::sleep(Duration::from_millis(1));
         }

@@ -49,10 +49,18 @@ pub struct Use {
     pub task: Task,
     /// How.
     pub manner: Manner,
-    /// The path, seen from the root of the mount namespace through which it was reached. What was unlinked ends in
-    /// ` (deleted)`. None where it is longer than the kernel tells, which is a page (`d_path`, Linux `fs/d_path.c`): any
-    /// container can nest that deep.
-    pub path: Option<Vec<u8>>,
+    /// Where it is.
+    pub path: FilePath,
+}
+
+/// Where a file or directory is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum FilePath {
+    /// Its path, seen from the root of the mount namespace through which it was reached. What was unlinked ends in ` (deleted)`.
+    Told(Vec<u8>),
+    /// Its path is longer than the kernel tells, which is a page (`d_path`, Linux `fs/d_path.c`): any container can nest that
+    /// deep.
+    TooLong,
 }
 
 impl Use {
@@ -131,40 +139,40 @@ fn uses_of<T>(process: u32, judge: &impl Fn(&Use) -> Option<T>) -> Result<Vec<T>
 }
 
 /// The path of what a link of `/proc` leads to; none when what it shows has ended.
-fn path_of(link: &str) -> Result<Option<Option<Vec<u8>>>, ProcError> {
+fn path_of(link: &str) -> Result<Option<FilePath>, ProcError> {
     match task::link(link) {
         Err(ProcError::Io { source: Errno::NAMETOOLONG, .. }) => Ok(path_above(link)),
-        path => Ok(path?.map(Some)),
+        path => Ok(path?.map(FilePath::Told)),
     }
 }
 
 /// The path of the nearest directory above that the kernel can tell. It is almost a page long, so whatever short path it lies
-/// below, what is in it lies below too. No path for what is no directory, as only a directory knows what it is in. None when it
+/// below, what is in it lies below too. Too long for what is no directory, as only a directory knows what it is in. None when it
 /// was closed, or removed: a directory that is removed is empty, and has nothing above it (`ENOENT`).
-fn path_above(link: &str) -> Option<Option<Vec<u8>>> {
+fn path_above(link: &str) -> Option<FilePath> {
     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
     let mut here = match rustix::fs::open(link, flags, Mode::empty()) {
         Ok(here) => here,
         Err(Errno::NOENT | Errno::SRCH) => return None,
-        Err(_) => return Some(None),
+        Err(_) => return Some(FilePath::TooLong),
     };
     for _ in 0..MOST_LEVELS {
         here = match rustix::fs::openat(&here, "..", flags, Mode::empty()) {
             Ok(above) => above,
             Err(Errno::NOENT) => return None,
-            Err(_) => return Some(None),
+            Err(_) => return Some(FilePath::TooLong),
         };
         let own = format!("/proc/self/fd/{}", here.as_raw_fd());
         match rustix::fs::readlink(own, Vec::with_capacity(4096)) {
-            Ok(path) => return Some(Some(path.into_bytes())),
+            Ok(path) => return Some(FilePath::Told(path.into_bytes())),
             Err(Errno::NAMETOOLONG) => {}
-            Err(_) => return Some(None),
+            Err(_) => return Some(FilePath::TooLong),
         }
     }
-    Some(None)
+    Some(FilePath::TooLong)
 }
 
-fn open_files(task: Task, show: &mut impl FnMut(Manner, Option<Vec<u8>>)) -> Result<(), ProcError> {
+fn open_files(task: Task, show: &mut impl FnMut(Manner, FilePath)) -> Result<(), ProcError> {
     for number in task::numbers(&task.path("fd"))?.unwrap_or_default() {
         if let Some(path) = path_of(&task.path(&format!("fd/{number}")))? {
             show(Manner::OpenFile(number), path);
@@ -174,7 +182,7 @@ fn open_files(task: Task, show: &mut impl FnMut(Manner, Option<Vec<u8>>)) -> Res
 }
 
 /// A file stays mapped after its descriptor is closed.
-fn mapped_files(task: Task, show: &mut impl FnMut(Manner, Option<Vec<u8>>)) -> Result<(), ProcError> {
+fn mapped_files(task: Task, show: &mut impl FnMut(Manner, FilePath)) -> Result<(), ProcError> {
     let text = task::read_whole(&task.path("maps"))?.unwrap_or_default();
     let mut last: &[u8] = b"";
     for line in text.split(|byte| *byte == b'\n') {
@@ -183,7 +191,7 @@ fn mapped_files(task: Task, show: &mut impl FnMut(Manner, Option<Vec<u8>>)) -> R
         let path = line.get(start..).unwrap_or_default();
         if path != last {
             last = path;
-            show(Manner::MappedFile, Some(unescape_newline(path)));
+            show(Manner::MappedFile, FilePath::Told(unescape_newline(path)));
         }
     }
     Ok(())
