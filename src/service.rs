@@ -1,5 +1,7 @@
 //! The service: sweeps on schedule until it is told to end. Nothing here is about volumes.
 
+pub mod status;
+
 use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
