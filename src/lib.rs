@@ -16,7 +16,7 @@
 //! - [`witness`]: who holds a volume; one file a witness, each answers completely or fails.
 //! - [`host`]: effects: engine, volumes directory, quarantine, deletion, sizes, ledger.
 //! - [`sweep`]: one pass, and every step that moves data.
-//! - [`service`]: the schedule and the signals; knows nothing about volumes.
+//! - [`service`]: the schedule, the signals, the watchdog; knows nothing about volumes.
 //! - [`report`]: plan and outcome as tables, JSON and explanations.
 //! - [`config`], [`schedule`]: the operator's intent, validated.
 //! - [`cli`]: one file a command.

@@ -1,12 +1,13 @@
-//! The binary: arguments, log, dispatch, exit code.
+//! The binary: arguments, dispatch, exit code.
 
-use std::io::{IsTerminal as _, Write as _};
+mod log;
+
+use std::io::Write as _;
 use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::Parser as _;
-use tracing_subscriber::EnvFilter;
-use volgc::cli::{self, Cli, CliError, Environment, Exit, LogFormat};
+use volgc::cli::{self, Cli, CliError, Environment, Exit};
 use volgc::report::text::safe;
 
 fn main() -> ExitCode {
@@ -23,7 +24,7 @@ fn main() -> ExitCode {
     };
     // Commands say on stdout what they did; only the service has nothing but its log.
     let level = if matches!(cli.command, cli::Command::Run) { "info" } else { "warn" };
-    start_log(cli.log_format, level);
+    log::start(cli.log_format, level);
     let exit = start(cli).unwrap_or_else(|error| {
         complain(&error);
         error.exit()
@@ -38,22 +39,6 @@ fn start(cli: Cli) -> Result<Exit, CliError> {
     // A look at a dead network file system never comes back; the program ends all the same.
     runtime.shutdown_timeout(Duration::from_millis(200));
     result
-}
-
-/// Logs go to stderr, so that stdout holds data only. bollard's debug level writes whole answers, so it stays at info.
-fn start_log(format: LogFormat, level: &str) {
-    let filter = EnvFilter::try_from_env("VOLGC_LOG")
-        .unwrap_or_else(|_| EnvFilter::new(format!("{level},bollard=warn,hyper=warn")));
-    let builder =
-        tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false);
-    match format {
-        LogFormat::Json => builder.json().init(),
-        LogFormat::Journald => builder.without_time().with_ansi(false).init(),
-        LogFormat::Auto if std::env::var_os("JOURNAL_STREAM").is_some() => {
-            builder.without_time().with_ansi(false).init();
-        }
-        LogFormat::Auto | LogFormat::Text => builder.with_ansi(std::io::stderr().is_terminal()).init(),
-    }
 }
 
 /// The message, and what the system said, unless it is in the message already.

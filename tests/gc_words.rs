@@ -50,7 +50,7 @@ fn every_word_is_distinct_and_in_snake_case() {
     are_words(&holders, |one| one.word());
     let happenings = every![
         Happening: Quarantined, RolledBack, InDoubt, Restored, Deleted, HoldGiven, HoldReleased, Acknowledged, Refused,
-        Failed, WouldAct
+        Failed, WouldAct, NameUsedAgain
     ];
     are_words(&happenings, |one| one.word());
     assert_eq!(happenings, Happening::ALL);

@@ -179,3 +179,13 @@ pub enum Entry {
         problem: String,
     },
 }
+
+impl Entry {
+    /// Whether a move or restore of it was begun and not finished. A deletion is taken up by the next sweep.
+    pub fn is_unfinished(&self) -> bool {
+        match self {
+            Self::Known(manifest) => manifest.state != EntryState::Quarantined,
+            Self::Deleting(_) | Self::Damaged { .. } => false,
+        }
+    }
+}

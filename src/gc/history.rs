@@ -33,11 +33,13 @@ pub enum Happening {
     Failed,
     /// In mode `observe`: a volume became due for quarantine, or an entry for deletion, and nothing was done.
     WouldAct,
+    /// A volume was made under a name whose old data is in quarantine.
+    NameUsedAgain,
 }
 
 impl Happening {
     /// Every happening.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::Quarantined,
         Self::RolledBack,
         Self::InDoubt,
@@ -49,6 +51,7 @@ impl Happening {
         Self::Refused,
         Self::Failed,
         Self::WouldAct,
+        Self::NameUsedAgain,
     ];
 
     /// The stable word used in the ledger, JSON, tables and logs.
@@ -65,6 +68,7 @@ impl Happening {
             Self::Refused => "refused",
             Self::Failed => "failed",
             Self::WouldAct => "would_act",
+            Self::NameUsedAgain => "name_used_again",
         }
     }
 }

@@ -44,7 +44,7 @@ pub struct Clock {
     pub since: DateTime<Utc>,
     /// Watched time so far; decides.
     pub watched: Duration,
-    /// In how many complete sweeps it was seen running.
+    /// In how many complete sweeps it was seen running. None when it was set back between two sweeps, see [`super::news`].
     pub sightings: u32,
 }
 
@@ -54,7 +54,14 @@ impl Clock {
         Self { since: at, watched: Duration::ZERO, sightings: 1 }
     }
 
+    /// A clock that was set back between two sweeps: what passed since is not counted, and the next sweep is its first sighting.
+    pub fn set_back(at: DateTime<Utc>) -> Self {
+        Self { since: at, watched: Duration::ZERO, sightings: 0 }
+    }
+
     fn tick(&self, elapsed: Duration) -> Self {
+        // I8: of the time since the last sweep, a part was before the clock was set back.
+        let elapsed = if self.sightings == 0 { Duration::ZERO } else { elapsed };
         Self {
             since: self.since,
             watched: self.watched.saturating_add(elapsed),
@@ -203,7 +210,8 @@ impl LedgerState {
                 let before =
                     self.volumes.get(&volume.name).filter(|record| record.identity.is_same(&volume.identity));
                 let references = inventory.references(&volume.name);
-                let mut record = observe_volume(before, &volume.identity, references, elapsed, now.wall);
+                let mut record =
+                    observe_volume(before, &volume.identity, references, elapsed, self.span_until(now.wall));
                 // I8: a hold that this sweep finds expired held until now.
                 if self.is_held(|target| target.is_on_volume(&volume.name, &volume.identity)) {
                     record.unreferenced = record.unreferenced.map(|_| Clock::start(now.wall));
@@ -221,6 +229,11 @@ impl LedgerState {
             entries: entries.iter().map(|entry| self.observe_entry(*entry, elapsed, now.wall)).collect(),
             holds: self.holds.iter().filter(|hold| hold.is_active(now.wall)).cloned().collect(),
         }
+    }
+
+    /// From the last sweep until now.
+    fn span_until(&self, now: DateTime<Utc>) -> Span {
+        Span { from: self.last_sweep.as_ref().map(|last| last.wall), now }
     }
 
     fn observe_entry(&self, entry: SeenEntry<'_>, elapsed: Duration, now: DateTime<Utc>) -> (EntryId, Clock) {
@@ -279,13 +292,29 @@ impl LedgerState {
     }
 }
 
+/// The time between two sweeps, by the wall clock.
+#[derive(Debug, Clone, Copy)]
+struct Span {
+    from: Option<DateTime<Utc>>,
+    now: DateTime<Utc>,
+}
+
+impl Span {
+    /// Since when a volume is unreferenced that lost its last holder in it: since that one was seen last, if it was seen going.
+    fn start_of_clock(self, last_holder: Option<&LastHolder>) -> DateTime<Utc> {
+        let seen_at = last_holder.map(|last| last.seen_at);
+        seen_at.filter(|at| self.from.is_some_and(|from| *at > from) && *at <= self.now).unwrap_or(self.now)
+    }
+}
+
 fn observe_volume(
     before: Option<&VolumeRecord>,
     identity: &VolumeIdentity,
     references: &[Reference],
     elapsed: Duration,
-    now: DateTime<Utc>,
+    span: Span,
 ) -> VolumeRecord {
+    let now = span.now;
     let first_seen_at = before.map_or(now, |record| record.first_seen_at);
     let remembered = before.and_then(|record| record.last_holder.clone());
     if let Some(reference) = most_telling(references) {
@@ -312,7 +341,10 @@ fn observe_volume(
     VolumeRecord {
         identity: identity.clone(),
         first_seen_at,
-        unreferenced: Some(clock.map_or_else(|| Clock::start(now), |clock| clock.tick(elapsed))),
+        unreferenced: Some(clock.map_or_else(
+            || Clock::start(span.start_of_clock(remembered.as_ref())),
+            |clock| clock.tick(elapsed),
+        )),
         last_holder: remembered,
         suspected_since: before.and_then(|record| record.suspected_since),
     }

@@ -28,6 +28,7 @@ pub mod guard;
 pub mod history;
 pub mod inventory;
 pub mod ledger;
+pub mod news;
 pub mod plan;
 pub mod policy;
 pub mod reference;

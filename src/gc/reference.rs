@@ -79,6 +79,26 @@ impl HolderKind {
     }
 }
 
+/// State, image and Compose labels of a container in one line, for [`Holder::detail`].
+pub fn container_detail<'a>(
+    state: &str,
+    image: Option<&str>,
+    label: impl Fn(&'static str) -> Option<&'a str>,
+) -> String {
+    let mut text = state.to_owned();
+    let parts = [
+        ("image", image),
+        ("Compose project", label("com.docker.compose.project")),
+        ("service", label("com.docker.compose.service")),
+    ];
+    for (what, value) in parts {
+        if let Some(value) = value {
+            text = format!("{text}, {what} {value}");
+        }
+    }
+    text
+}
+
 /// Who holds a volume.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Holder {

@@ -137,6 +137,10 @@ points! {
     LedgerDropHolds = "ledger.drop_holds",
     /// Before any change of the ledger is committed.
     LedgerCommit = "ledger.commit",
+    /// In the service's loop, before it waits for whatever comes next.
+    ServiceLoop = "service.loop",
+    /// On the thread that reads the volumes directory for a look.
+    LookDirectories = "look.directories",
 }
 
 /// Passes a fault point.

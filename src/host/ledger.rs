@@ -18,6 +18,7 @@ mod schema;
 mod tests;
 
 use std::cell::Cell;
+use std::collections::BTreeMap;
 use std::fs::DirBuilder;
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::Path;
@@ -135,6 +136,20 @@ impl Ledger {
     pub fn record(&mut self, lines: &[HistoryLine]) -> Result<(), LedgerError> {
         pass(Point::LedgerRecord, &self.file)?;
         self.change(Change::Beside, |rows| lines.iter().try_for_each(|line| rows.insert_history(line)))
+    }
+
+    /// Changes what is remembered of some volumes since the last [`Self::read`], and says what happened.
+    ///
+    /// Fails with [`LedgerError::ChangedMeanwhile`] when another handle changed volumes, entries or engine since then.
+    pub fn amend(
+        &mut self,
+        volumes: &BTreeMap<VolumeName, VolumeRecord>,
+        history: &[HistoryLine],
+    ) -> Result<(), LedgerError> {
+        self.change(Change::Sweep, |rows| {
+            volumes.iter().try_for_each(|(name, record)| rows.put_volume(name, record))?;
+            history.iter().try_for_each(|line| rows.insert_history(line))
+        })
     }
 
     /// Remembers one volume, in place of what was remembered of that name (I11).

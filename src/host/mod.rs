@@ -1,5 +1,6 @@
 //! Effects: thin, without decisions. Everything that touches a file, a process or the engine is here.
 
+pub mod alarm;
 pub mod clock;
 pub mod directory;
 pub mod engine;
@@ -7,7 +8,9 @@ pub mod engine_process;
 pub mod fault;
 pub mod ledger;
 pub mod proc;
+pub mod pulse;
 pub mod quarantine;
+pub mod systemd;
 pub mod unlink;
 pub mod usage;
 pub mod volumes_dir;

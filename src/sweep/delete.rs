@@ -14,6 +14,7 @@ use crate::gc::ledger::HoldTarget;
 use crate::host::clock;
 use crate::host::directory;
 use crate::host::ledger::Ledger;
+use crate::host::pulse;
 use crate::host::quarantine::{DeletionError, QuarantineDir};
 use crate::host::unlink::{DeleteOptions, Deleted};
 use crate::witness::kernel;
@@ -93,7 +94,11 @@ pub async fn finish_deletion(
     let walk = tokio::task::spawn_blocking(move || {
         let quarantine = QuarantineDir::open_existing(root.as_fd(), &root_path)?;
         let Some(quarantine) = quarantine else { return Ok::<_, DeletionError>(Deleted::default()) };
-        quarantine.finish_deletion(&entry, &DeleteOptions::default(), &|| token.is_cancelled())
+        quarantine.finish_deletion(&entry, &DeleteOptions::default(), &|| {
+            // Asked for with each directory and each part of a large one: a walk that goes on is no hang, however long it takes.
+            pulse::beat();
+            token.is_cancelled()
+        })
     });
     let deleted = walk.await.map_err(|error| StepError::System(std::io::Error::other(error)))??;
     if !deleted.stopped {

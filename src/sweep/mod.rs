@@ -1,6 +1,7 @@
 //! One pass: observe, plan, approve, execute, record. And the operator's commands, which are passes with an order of their own.
 
 pub mod delete;
+pub mod heed;
 pub mod look;
 pub mod mover;
 pub mod quarantine;
@@ -15,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::config::Settings;
 use crate::gc::brakes::Doubt;
-use crate::gc::entry::{EntryId, Manifest};
+use crate::gc::entry::{Entry, EntryId, Manifest};
 use crate::gc::guard::{self, Violation};
 use crate::gc::history::{Happening, HistoryLine};
 use crate::gc::plan::Order;
@@ -24,6 +25,7 @@ use crate::gc::volume::VolumeName;
 use crate::host::clock;
 use crate::host::engine::ChangingEngine;
 use crate::host::ledger::{Ledger, LedgerError};
+use crate::host::pulse;
 use crate::host::quarantine::{Lock, LockError, QuarantineDir, QuarantineError};
 use crate::host::volumes_dir::VolumesDir;
 use delete::{Begun, BegunDeletion};
@@ -160,6 +162,19 @@ impl Sweeper<'_> {
         self.sweep_locked(order, &root, first, locked).await
     }
 
+    /// Finishes or undoes what is unfinished in quarantine, and nothing else. Not a sweep: no clock runs by it.
+    pub async fn recover(&mut self) -> Result<Vec<(Manifest, Result<Recovered, StepError>)>, SweepError> {
+        let nothing = Order::Delete(std::collections::BTreeSet::new());
+        let look = self.look(&nothing).await?;
+        let is_doubtful = look.refusals.iter().any(|refusal| refusal.doubt == Doubt::Engine);
+        let has_work = look.quarantine.entries.iter().any(Entry::is_unfinished);
+        let (false, true, Some(root)) = (is_doubtful, has_work, look.observation.directory.clone()) else {
+            return Ok(Vec::new());
+        };
+        let Some(locked) = self.lock(&root, false).await? else { return Ok(Vec::new()) };
+        Ok(self.mover(&root, &look, &locked.directory)?.recover().await?)
+    }
+
     /// Looks once, until the program shall end: a hanging engine is waited for minutes, and a look has begun nothing.
     async fn look(&self, order: &Order) -> Result<Look, SweepError> {
         let remembered = self.ledger.read()?;
@@ -196,6 +211,7 @@ impl Sweeper<'_> {
                 stopped = true;
                 break;
             }
+            pulse::beat();
             self.carry_out(step, root, &look, &locked.directory, &mut done, &mut begun).await?;
         }
         // The walks need no lock: a restore of another entry must not wait for a terabyte to be deleted.

@@ -11,6 +11,7 @@ use crate::gc::entry::{Entry, EntryState, Manifest};
 use crate::gc::history::Happening;
 use crate::gc::volume::VolumeName;
 use crate::host::engine::wire;
+use crate::host::pulse;
 use crate::host::quarantine::QuarantineError;
 
 /// How long an engine that answers may take to notice that nobody waits for the answer to a DELETE. It takes connections in
@@ -48,6 +49,7 @@ impl Mover<'_> {
         }
         for entry in entries {
             let Entry::Known(manifest) = entry else { continue };
+            pulse::beat();
             let result = match &manifest.state {
                 EntryState::Quarantined => continue,
                 EntryState::Moving => self.recover_moving(&manifest).await,

@@ -14,6 +14,7 @@ use super::index::{OptionPath, VolumeIndex, Whereabouts};
 use super::{EvidenceError, Scene};
 use crate::gc::inventory::Answer;
 use crate::gc::reference::{Holder, Reference, Witness};
+use crate::host::pulse;
 
 /// How long the look at one host path may take: a dead network file system answers never.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -101,7 +102,7 @@ pub(super) async fn locate(
     let silent = |why: String| EvidenceError::Silent { witness, why };
     let shown = path.clone();
     let look = tokio::task::spawn_blocking(move || Ok((index.locate(&path)?, exists(&path)?)));
-    match tokio::time::timeout(PATIENCE, look).await {
+    match pulse::bounded(PATIENCE, look).await {
         Ok(Ok(Ok(found))) => Ok(found),
         Ok(Ok(Err::<_, Errno>(error))) => Err(silent(format!(
             "the bind source {} cannot be looked at ({error}); mend the path or remove what binds it",

@@ -33,6 +33,7 @@ use crate::gc::inventory::Answer;
 use crate::gc::reference::{Holder, HolderKind, Reference, Witness};
 use crate::gc::volume::VolumeName;
 use crate::host::engine::wire::Container;
+use crate::host::pulse;
 use claims::{Mounts, Target, Told};
 use raw::Needles;
 
@@ -156,7 +157,7 @@ async fn locate(
         let (index, path) = (Arc::clone(&index), path.clone());
         move || index.locate(&path)
     });
-    match tokio::time::timeout(PATIENCE, look).await {
+    match pulse::bounded(PATIENCE, look).await {
         Ok(Ok(Ok(whereabouts))) => Ok(whereabouts),
         Ok(Ok(Err(error))) => Err(refused(&format!("which cannot be looked at ({error})"))),
         Ok(Err(error)) => Err(refused(&format!("and looking at it failed ({error})"))),

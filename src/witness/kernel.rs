@@ -21,6 +21,7 @@ use crate::host::proc::files::{self, FilePath, Use};
 use crate::host::proc::mountinfo::MountLine;
 use crate::host::proc::namespaces::{self, Namespace};
 use crate::host::proc::{self, ProcError, sight, task};
+use crate::host::pulse;
 use crate::host::quarantine::QuarantineDir;
 use crate::host::volumes_dir::VolumesDir;
 use places::{Concern, Places, Points, Views};
@@ -291,7 +292,7 @@ async fn blocking<T: Send + 'static>(
         }
         look()
     };
-    match tokio::time::timeout(PATIENCE, tokio::task::spawn_blocking(look)).await {
+    match pulse::bounded(PATIENCE, tokio::task::spawn_blocking(look)).await {
         Ok(Ok(answer)) => answer,
         Ok(Err(error)) => Err(silent(format!("looking at /proc failed: {error}"))),
         Err(_) => Err(silent(format!("/proc does not answer within {} s", PATIENCE.as_secs()))),

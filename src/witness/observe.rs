@@ -15,6 +15,7 @@ use crate::gc::reference::{Holder, Reference};
 use crate::gc::volume::{Class, Unmovable, Volume, VolumeIdentity, VolumeName};
 use crate::host::directory;
 use crate::host::engine::{Engine, cluster, wire};
+use crate::host::fault::{self, Point};
 use crate::host::volumes_dir::{Observed, VolumesDir};
 
 /// What an observation needs besides the engine.
@@ -52,7 +53,10 @@ pub async fn observe(engine: &Engine, context: Context<'_>) -> Result<Observatio
     // Directories and volumes first: what is made from here on is not in the inventory, and nothing can happen to it.
     let look = tokio::task::spawn_blocking({
         let directory = directory.clone();
-        move || directory.map_or_else(|| Ok(BTreeMap::new()), |directory| observe_directories(&directory))
+        move || {
+            fault::at(Point::LookDirectories).map_err(|error| EvidenceError::Nonsense(error.to_string()))?;
+            directory.map_or_else(|| Ok(BTreeMap::new()), |directory| observe_directories(&directory))
+        }
     });
     let listed = engine.volumes().await?;
     let on_disk = look.await.map_err(|error| EvidenceError::Nonsense(error.to_string()))??;

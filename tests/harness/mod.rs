@@ -26,6 +26,7 @@
 
 mod config;
 mod contents;
+pub mod daemon;
 mod engine;
 pub mod fake;
 mod http;

@@ -5,6 +5,8 @@
 
 pub mod cluster;
 pub mod endpoint;
+pub mod events;
+pub mod follow;
 pub mod transport;
 pub mod wire;
 
@@ -19,7 +21,7 @@ use http_body_util::{BodyExt, Empty, Limited};
 use serde::de::DeserializeOwned;
 
 use crate::gc::volume::VolumeName;
-use crate::host::engine_process;
+use crate::host::{engine_process, pulse};
 use endpoint::Endpoint;
 use transport::{Transport, TransportError};
 
@@ -233,6 +235,12 @@ impl Engine {
         self.get("/containers/json?all=1").await
     }
 
+    /// These containers, as far as the engine still knows them, in any state.
+    pub async fn containers_of(&self, ids: &[&str]) -> Result<Vec<wire::Container>, EngineError> {
+        let filter = serde_json::json!({ "id": ids }).to_string();
+        self.get(&format!("/containers/json?all=1&filters={}", percent_encode(&filter))).await
+    }
+
     /// Any other GET, for the witnesses that need one.
     pub async fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, EngineError> {
         get(&self.transport, &format!("/v{}{path}", self.api)).await
@@ -283,7 +291,7 @@ impl ChangingEngine {
         }
         let options = RemoveVolumeOptionsBuilder::new().force(false).build();
         let call = self.docker.remove_volume(name.as_str(), Some(options));
-        match tokio::time::timeout(DELETE_PATIENCE, call).await {
+        match pulse::bounded(DELETE_PATIENCE, call).await {
             Ok(Ok(())) => DeleteAnswer::Forgotten,
             Ok(Err(error)) => delete_answer(error),
             Err(_) => DeleteAnswer::Unknown(format!("no answer within {} s", DELETE_PATIENCE.as_secs())),
@@ -316,7 +324,7 @@ impl ChangingEngine {
             labels: Some(labels.clone().into_iter().collect::<HashMap<_, _>>()),
             cluster_volume_spec: None,
         };
-        match tokio::time::timeout(ANSWER_PATIENCE, self.docker.create_volume(request)).await {
+        match pulse::bounded(ANSWER_PATIENCE, self.docker.create_volume(request)).await {
             Ok(Ok(_)) => Ok(()),
             Ok(Err(bollard::errors::Error::DockerResponseServerError { status_code, message })) => {
                 Err(EngineError::Status { call: call.to_owned(), code: status_code, message })
@@ -357,7 +365,7 @@ fn delete_answer(error: bollard::errors::Error) -> DeleteAnswer {
 
 async fn get<T: DeserializeOwned>(transport: &Transport, path: &str) -> Result<T, EngineError> {
     let call = || format!("GET {path}");
-    let answer = tokio::time::timeout(ANSWER_PATIENCE, get_body(transport, path)).await;
+    let answer = pulse::bounded(ANSWER_PATIENCE, get_body(transport, path)).await;
     let (status, body) =
         answer.map_err(|_| EngineError::Timeout { call: call(), patience: ANSWER_PATIENCE })??;
     if status != StatusCode::OK {

@@ -9,6 +9,8 @@ use serde::Deserialize;
 use serde::de::value::MapAccessDeserializer;
 use serde::de::{Deserializer, MapAccess, Visitor};
 
+use crate::gc::reference::container_detail;
+
 /// What serde derives also takes a JSON array for a struct, its elements for the fields in their order: `[null]` would be a host
 /// without volumes. With `remote = "Self"` it derives a function only, and this makes of it an implementation for objects.
 macro_rules! objects {
@@ -180,18 +182,8 @@ impl Container {
 
     /// State and image in one line.
     pub fn description(&self) -> String {
-        let label = |key: &str| self.labels.as_ref().and_then(|labels| labels.get(key));
-        let mut text = self.state.clone().unwrap_or_else(|| "state unknown".to_owned());
-        if let Some(image) = &self.image {
-            text = format!("{text}, image {image}");
-        }
-        if let Some(project) = label("com.docker.compose.project") {
-            text = format!("{text}, Compose project {project}");
-        }
-        if let Some(service) = label("com.docker.compose.service") {
-            text = format!("{text}, service {service}");
-        }
-        text
+        let label = |key| self.labels.as_ref().and_then(|labels| labels.get(key)).map(String::as_str);
+        container_detail(self.state.as_deref().unwrap_or("state unknown"), self.image.as_deref(), label)
     }
 }
 

@@ -8,6 +8,7 @@ use tokio::net::UnixStream;
 
 use super::mountinfo::MountLine;
 use super::{ProcError, REMEDY, namespaces, task};
+use crate::host::pulse;
 
 /// How long the engine's socket may take to accept.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -40,7 +41,7 @@ pub async fn blind_spot(socket: &Path) -> Option<String> {
         return Some(why);
     }
     let shown = socket.display();
-    let connected = tokio::time::timeout(PATIENCE, UnixStream::connect(socket)).await;
+    let connected = pulse::bounded(PATIENCE, UnixStream::connect(socket)).await;
     let peer = match connected {
         Ok(Ok(stream)) => stream.peer_cred(),
         Ok(Err(error)) => return Some(format!("{shown} cannot be asked who serves it: {error}")),

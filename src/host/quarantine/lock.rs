@@ -9,6 +9,7 @@ use rustix::io::Errno;
 
 use super::QuarantineDir;
 use crate::host::fault::{self, Point};
+use crate::host::pulse;
 
 const FILE: &std::ffi::CStr = c"lock";
 
@@ -73,6 +74,7 @@ impl QuarantineDir {
                 return Err(LockError::Busy { path, holder: holder(&file), waited });
             }
             tokio::time::sleep(RETRY).await;
+            pulse::beat();
             waited += RETRY;
         }
         fault::at(Point::LockWrite).map_err(io)?;
