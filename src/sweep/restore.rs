@@ -172,8 +172,6 @@ impl Mover<'_> {
         let Some(directory) = self.volumes.observe(name).directory else { return Ok(()) };
         let identity = VolumeIdentity::Directory(directory.identity);
         let volume = HoldTarget::Volume { name: name.clone(), identity };
-        fault::at(Point::LedgerRecord)
-            .map_err(|source| StepError::Fault { action: "putting the holds on the volume", source })?;
         self.ledger.carry_over_holds(&manifest.entry, &volume)?;
         Ok(())
     }
