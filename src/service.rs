@@ -294,9 +294,10 @@ impl<'a, W: Work> Service<'a, W> {
     fn plan_next(&mut self) -> io::Result<()> {
         let now = clock::read()?.wall;
         let next = self.schedule.schedule.next_after(now).map(|at| at + jitter(self.schedule.jitter));
-        match next {
-            Some(next) => tracing::info!(next_sweep = %next.to_rfc3339(), "sleeping"),
-            None => tracing::error!("the schedule has no further time"),
+        if let Some(next) = next {
+            tracing::info!(next_sweep = %next.to_rfc3339(), "sleeping");
+        } else {
+            tracing::error!("the schedule has no further time");
         }
         self.set_next(next)
     }

@@ -337,6 +337,7 @@ fn an_engine_without_events_is_asked_rarely_and_sweeps_go_on() {
     }
     let asked = fake.take().iter().filter(|request| request.contains("/events")).count();
     assert_eq!(asked, 1);
+    assert!(daemon.log().contains("sweeps go on without"), "{}", daemon.log());
 }
 
 /// Passes bytes on between the product and an engine, as a socket proxy does, and can cut every stream of events.

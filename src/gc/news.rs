@@ -31,7 +31,8 @@ pub enum Doing {
 }
 
 impl Doing {
-    fn word(self) -> &'static str {
+    /// The state that the container is in then, as [`Holder::detail`] begins with it.
+    pub fn state(self) -> &'static str {
         match self {
             Self::Created => "created",
             Self::Started => "running",
@@ -198,11 +199,6 @@ impl Tracker {
     fn used(&mut self, volume: VolumeName, holder: Holder, at: DateTime<Utc>) {
         self.news.used(volume, LastHolder { holder, seen_at: at });
     }
-}
-
-/// The state of a container as an event tells it, before image and labels.
-pub fn state_word(doing: Doing) -> &'static str {
-    doing.word()
 }
 
 impl LedgerState {

@@ -48,7 +48,7 @@ impl ServiceManager {
         match NotifyState::monotonic_usec_now() {
             Ok(now) => tell(&[NotifyState::Reloading, now]),
             Err(error) => {
-                tracing::warn!(%error, "cannot read the clock, so systemd is not told of the reload")
+                tracing::warn!(%error, "cannot read the clock, so systemd is not told of the reload");
             }
         }
     }

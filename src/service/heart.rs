@@ -70,7 +70,7 @@ impl Heart {
         }
     }
 
-    /// Half the limit, as sd_watchdog_enabled(3) asks for. A third while a job runs: one beat may find that it did not come
+    /// Half the limit, as `sd_watchdog_enabled(3)` asks for. A third while a job runs: one beat may find that it did not come
     /// further, and the next one that it did.
     fn wind(&mut self) {
         let rhythm = self.limit.map_or(WITHOUT_WATCHDOG, |limit| limit / if self.is_free { 2 } else { 3 });

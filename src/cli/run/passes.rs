@@ -19,7 +19,7 @@ use crate::host::clock;
 use crate::host::engine::follow::{Inbox, Mail, follow};
 use crate::host::ledger::Ledger;
 use crate::service::Work;
-use crate::service::status::{LastSweep, Status, SweepResult};
+use crate::service::status::{LastLook, LastSweep, Status, Steps, SweepResult};
 use crate::sweep::heed;
 use crate::sweep::look::{Look, look};
 use crate::sweep::recover::Recovered;
@@ -134,7 +134,7 @@ impl<'a> Passes<'a> {
         let refusals = told::refusals(look);
         self.status.send_modify(|status| {
             status.engine_reachable = Some(true);
-            status.last_look = Some(crate::service::status::LastLook { at: look.at.wall, counts });
+            status.last_look = Some(LastLook { at: look.at.wall, counts });
             status.refusals = refusals;
         });
     }
@@ -219,13 +219,13 @@ impl Work for Passes<'_> {
             }
             Err(CliError::Sweep(SweepError::Stopped)) => {
                 tracing::info!("stopped before the engine had answered");
-                (SweepResult::Stopped, Default::default())
+                (SweepResult::Stopped, Steps::default())
             }
             // The service goes on: the engine may be restarting, a disk be full for a while.
             Err(error) => {
                 self.has_not_seen(error);
                 tracing::error!(%error, "the sweep did not take place");
-                (told::result_of(error), Default::default())
+                (told::result_of(error), Steps::default())
             }
         };
         let ended_at = clock::read().map(|now| now.wall);

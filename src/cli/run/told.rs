@@ -120,13 +120,27 @@ pub(super) fn refusal_of(error: &CliError) -> Option<Refused> {
 
 /// Whether the engine can be reached, by an error that may have any cause.
 pub(super) fn has_answered(error: &CliError) -> bool {
-    let engine = match error {
-        CliError::Engine(error)
-        | CliError::Look(LookError::Evidence(EvidenceError::Engine(error)))
-        | CliError::Sweep(SweepError::Look(LookError::Evidence(EvidenceError::Engine(error)))) => Some(error),
-        _ => None,
+    let of_look = |look: &LookError| {
+        if let LookError::Evidence(EvidenceError::Engine(error)) = look { is_silent(error) } else { false }
     };
-    engine.is_none_or(|error| !matches!(error, EngineError::Unreachable { .. } | EngineError::Timeout { .. }))
+    let is_silent = match error {
+        CliError::Engine(error) => is_silent(error),
+        CliError::Look(look) | CliError::Sweep(SweepError::Look(look)) => of_look(look),
+        CliError::Config(_)
+        | CliError::ConfigFile { .. }
+        | CliError::Endpoint(_)
+        | CliError::Ledger(_)
+        | CliError::Sweep(_)
+        | CliError::System(_)
+        | CliError::Usage(_)
+        | CliError::Refused(_)
+        | CliError::NotFound(_) => false,
+    };
+    !is_silent
+}
+
+fn is_silent(error: &EngineError) -> bool {
+    matches!(error, EngineError::Unreachable { .. } | EngineError::Timeout { .. })
 }
 
 /// The error in one line that plays no tricks.

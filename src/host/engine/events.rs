@@ -17,7 +17,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::{Engine, EngineError, chain, percent_encode, unreachable_or_broken};
-use crate::gc::news::{Doing, Event, state_word};
+use crate::gc::news::{Doing, Event};
 use crate::gc::reference::container_detail;
 use crate::gc::volume::VolumeName;
 
@@ -162,7 +162,7 @@ fn event(told: &Told, at: DateTime<Utc>) -> Option<Event> {
             Some(Event::Container {
                 id: id.to_owned(),
                 name: attribute("name").map(str::to_owned),
-                detail: container_detail(state_word(doing), attribute("image"), |label| attribute(label)),
+                detail: container_detail(doing.state(), attribute("image"), attribute),
                 doing,
                 at,
             })

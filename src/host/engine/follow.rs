@@ -101,6 +101,17 @@ impl Inbox {
         }
     }
 
+    /// The engine answers, and tells of nothing.
+    fn deny(&self, why: &str) {
+        let mut state = self.state();
+        state.connected |= !state.was_connected;
+        if !std::mem::replace(&mut state.was_connected, true) {
+            tracing::warn!(event = "events_lost", "no events from the engine, sweeps go on without: {why}");
+            self.arrived.notify_one();
+        }
+        state.lost = None;
+    }
+
     fn lose(&self, why: String) {
         let mut state = self.state();
         state.failures = state.failures.saturating_add(1);
@@ -129,11 +140,12 @@ pub async fn follow(endpoint: Endpoint, inbox: &Inbox) -> std::io::Result<()> {
             // Made anew at once: nothing is wrong.
             Ok(()) => continue,
             Err(Lost { why, is_denied }) => {
-                inbox.lose(why);
                 if is_denied {
+                    inbox.deny(&why);
                     tokio::time::sleep(DENIED_WAIT).await;
                     continue;
                 }
+                inbox.lose(why);
             }
         }
         tokio::time::sleep(wait).await;
