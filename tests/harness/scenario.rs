@@ -414,7 +414,10 @@ fn acknowledge(host: &Host<'_>, name: &str) -> Case {
 /// Nothing is remembered, not even where (I9).
 fn new_ledger(host: &Host<'_>, name: &str) -> Case {
     let state = host.volgc.state_dir();
-    fs::remove_dir_all(&state).unwrap_or_else(|error| panic!("{}: {error}", state.display()));
+    // The one before may have been stopped before it made the directory.
+    if state.exists() {
+        fs::remove_dir_all(&state).unwrap_or_else(|error| panic!("{}: {error}", state.display()));
+    }
     case(vec![Treasure::make(host.engine, name)], &["sweep"])
 }
 
