@@ -104,12 +104,12 @@ pub fn storm(engine: &PrivateEngine, seed: u64, length: Duration) {
             }
             let _calm = wind.write().unwrap_or_else(PoisonError::into_inner);
             log.note("calm");
-            for end in ends.lock().unwrap_or_else(PoisonError::into_inner).drain(..) {
-                users.model.may_go(&end, "its entry was deleted by an operator");
-            }
+            told_of_ends(&mut users.model, ends);
             calm(engine, &volgc, &mut users, &mut findings);
         }
     });
+    // Each of them may have given one more command after the last calm.
+    told_of_ends(&mut users.model, &ends);
     end(engine, &volgc, &mut users, &mut findings);
     println!(
         "soak: {shown}, {} volumes made, {} commands of volgc, {} reads by containers and mounts, {} calms, seed {seed}",
@@ -125,6 +125,12 @@ pub fn storm(engine: &PrivateEngine, seed: u64, length: Duration) {
         findings.verified,
         counts.panics.load(Ordering::Relaxed)
     );
+}
+
+fn told_of_ends(model: &mut Model, ends: &Mutex<Vec<Identity>>) {
+    for end in ends.lock().unwrap_or_else(PoisonError::into_inner).drain(..) {
+        model.may_go(&end, "its entry was deleted by an operator");
+    }
 }
 
 /// Says that an actor panicked.
