@@ -58,7 +58,7 @@ impl Opened {
         fs::set_permissions(data.join("base/table"), Permissions::from_mode(0o600))?;
         symlink("/etc/passwd", data.join("outside"))?;
         chown(&data, Some(999), Some(998))?;
-        fs::set_permissions(&data, Permissions::from_mode(0o2755))?;
+        fs::set_permissions(&data, Permissions::from_mode(0o2750))?;
         // Last: containers wait for it.
         fs::write(data.join("id"), format!("{token}\n"))?;
         // The path is a link to it: the dot is the directory itself.
