@@ -12,6 +12,7 @@
 //! | `mistake.rs` | where a mistake is, and how it is shown |
 //! | `syntax.rs` | the errors of the TOML parser, and what they leave of the tree |
 //! | `policy.rs` | mode, limits and classes |
+//! | `metrics.rs` | where metrics and health are served |
 //! | `rules.rs` | rules and their conditions |
 //! | `warnings.rs` | what is allowed and probably not meant |
 //! | `duration.rs` | `7d`, `1d12h` |
@@ -26,6 +27,7 @@ use crate::schedule::{Schedule, Zone};
 
 pub mod duration;
 mod keys;
+mod metrics;
 mod mistake;
 mod policy;
 mod reader;
@@ -35,6 +37,7 @@ mod syntax;
 mod tests;
 mod warnings;
 
+pub use metrics::Listen;
 pub use mistake::{ConfigErrors, Mistake};
 
 use reader::{Given, Reader, Section};
@@ -55,6 +58,8 @@ pub struct Settings {
     /// Names of directories below `<docker root>/containers` whose containers the engine did not load and the operator
     /// declared irrelevant.
     pub acknowledged_containers: BTreeSet<String>,
+    /// Where the service serves metrics and health; none for nowhere.
+    pub metrics: Option<Listen>,
 }
 
 /// When the service sweeps.
@@ -77,7 +82,7 @@ impl Default for Settings {
             text: DEFAULT_CRON.to_owned(),
         };
         let policy = policy::built_in();
-        Self { host: None, schedule, policy, acknowledged_containers: BTreeSet::new() }
+        Self { host: None, schedule, policy, acknowledged_containers: BTreeSet::new(), metrics: None }
     }
 }
 
@@ -97,10 +102,11 @@ pub fn parse(text: &str, file: &str) -> Result<Settings, ConfigErrors> {
     let schedule = schedule(&mut reader, &top);
     let policy = policy::read(&mut reader, &top);
     let acknowledged_containers = acknowledged_containers(&mut reader, &top);
+    let metrics = metrics::read(&mut reader, &top);
     let mistakes = reader.into_mistakes();
     match schedule {
         Some(schedule) if mistakes.is_empty() => {
-            Ok(Settings { host, schedule, policy, acknowledged_containers })
+            Ok(Settings { host, schedule, policy, acknowledged_containers, metrics })
         }
         Some(_) | None => Err(ConfigErrors { file: file.to_owned(), mistakes }),
     }

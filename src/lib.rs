@@ -17,6 +17,7 @@
 //! - [`host`]: effects: engine, volumes directory, quarantine, deletion, sizes, ledger.
 //! - [`sweep`]: one pass, and every step that moves data.
 //! - [`service`]: the schedule, the signals, the watchdog; knows nothing about volumes.
+//! - [`metrics`]: what the service shows of itself over HTTP.
 //! - [`report`]: plan and outcome as tables, JSON and explanations.
 //! - [`config`], [`schedule`]: the operator's intent, validated.
 //! - [`cli`]: one file a command.
@@ -65,6 +66,7 @@ pub mod cli;
 pub mod config;
 pub mod gc;
 pub mod host;
+pub mod metrics;
 pub mod report;
 pub mod schedule;
 pub mod service;

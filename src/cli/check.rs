@@ -58,6 +58,9 @@ fn in_force(text: &mut String, settings: &Settings) {
     let Policy { mode, rules, anonymous, named, limits } = &settings.policy;
     line(text, "mode", mode.word());
     line(text, "schedule", &settings.schedule.schedule.to_string());
+    if let Some(listen) = &settings.metrics {
+        line(text, "metrics", &format!("{listen}, while `volgc run` runs"));
+    }
     for rule in rules {
         line(text, &format!("rule {}", safe(&rule.name)), &disposition(rule.disposition));
     }

@@ -5,6 +5,7 @@ use crate::host::engine::EngineError;
 use crate::host::engine::endpoint::EndpointError;
 use crate::host::ledger::LedgerError;
 use crate::host::quarantine::QuarantineError;
+use crate::metrics::MetricsError;
 use crate::sweep::SweepError;
 use crate::sweep::look::LookError;
 use crate::sweep::mover::StepError;
@@ -70,6 +71,17 @@ pub enum CliError {
     /// A sweep.
     #[error(transparent)]
     Sweep(#[from] SweepError),
+    /// Metrics cannot be served.
+    #[error(transparent)]
+    Metrics(#[from] MetricsError),
+    /// The file of `report --textfile` cannot be written.
+    #[error("cannot write {file}: {why}; the file that is there is as it was")]
+    Textfile {
+        /// The file.
+        file: String,
+        /// The system's words.
+        why: String,
+    },
     /// A system call.
     #[error("{0}")]
     System(#[from] std::io::Error),
@@ -90,7 +102,11 @@ impl CliError {
         match self {
             Self::Config(_) | Self::ConfigFile { .. } | Self::Endpoint(_) | Self::Usage(_) => Exit::Usage,
             Self::Engine(error) => of_engine(error),
-            Self::Ledger(_) | Self::System(_) | Self::NotFound(_) => Exit::Failed,
+            Self::Ledger(_)
+            | Self::Metrics(_)
+            | Self::Textfile { .. }
+            | Self::System(_)
+            | Self::NotFound(_) => Exit::Failed,
             Self::Refused(_) => Exit::Refused,
             Self::Look(error) => of_look(error),
             Self::Sweep(error) => match error {

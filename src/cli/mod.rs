@@ -9,6 +9,7 @@ mod explain;
 mod history;
 mod hold;
 mod list;
+mod metrics;
 mod output;
 mod quarantine;
 mod report;

@@ -1,9 +1,11 @@
 //! `volgc report`.
 
+use std::path::PathBuf;
+
 use clap::Args;
 
 use super::context::Context;
-use super::{CliError, Exit, Format, output, sizes};
+use super::{CliError, Exit, Format, metrics, output, sizes};
 use crate::gc::plan::Order;
 use crate::host::clock;
 use crate::report::document::{Report, Sizes};
@@ -21,6 +23,9 @@ pub struct Arguments {
     /// Exit with 10 when something would be done, with 4 when a brake would stop it
     #[arg(long)]
     detailed_exit_code: bool,
+    /// Print nothing; replace FILE with metrics, for the textfile collector of Prometheus' `node_exporter`
+    #[arg(long, value_name = "FILE", conflicts_with = "format")]
+    textfile: Option<PathBuf>,
 }
 
 pub(super) async fn run(context: &Context<'_>, arguments: &Arguments) -> Result<Exit, CliError> {
@@ -30,9 +35,10 @@ pub(super) async fn run(context: &Context<'_>, arguments: &Arguments) -> Result<
     let look = look(&engine, &remembered, &settings, &Order::Scheduled, clock::read()?).await?;
     let sizes = if arguments.no_sizes { Sizes::default() } else { sizes::measure(&look).await };
     let report = Report::new(&look, settings.policy.mode, &sizes);
-    match arguments.format {
-        Format::Table => output::print(&table::report(&report))?,
-        Format::Json => output::json(&report)?,
+    match (&arguments.textfile, arguments.format) {
+        (Some(file), _) => metrics::write(context, &look, &sizes, file)?,
+        (None, Format::Table) => output::print(&table::report(&report))?,
+        (None, Format::Json) => output::json(&report)?,
     }
     let is_anything_due = report.totals.due_quarantine + report.totals.due_delete > 0;
     Ok(match (arguments.detailed_exit_code, report.refusals.is_empty(), is_anything_due) {

@@ -6,7 +6,7 @@ mod told;
 use tokio_util::sync::CancellationToken;
 
 use super::context::Context;
-use super::{CliError, Exit, sweep};
+use super::{CliError, Exit, metrics, sweep};
 use crate::config::Settings;
 use crate::report::text::safe;
 use crate::service;
@@ -27,7 +27,8 @@ pub(super) async fn run(context: &Context<'_>) -> Result<Exit, CliError> {
     sweep::stop_on_signal(&stop)?;
     let status = service::status::publisher();
     let schedule = settings.schedule.clone();
-    let passes = Passes::new(context, settings, &status, &stop)?;
+    let exporter = metrics::start(context, &settings, status.subscribe())?;
+    let passes = Passes::new(context, settings, exporter, &status, &stop)?;
     service::run(&passes, schedule, &status, &stop).await?;
     tracing::info!("stopped");
     Ok(Exit::Done)

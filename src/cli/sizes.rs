@@ -1,14 +1,11 @@
 //! Sizes of what nothing holds and of what is in quarantine. What is held is not measured: nobody frees it by collecting.
 
 use std::os::fd::{AsFd as _, OwnedFd};
-use std::sync::Arc;
 
 use crate::gc::entry::{Entry, EntryState};
 use crate::gc::volume::VolumeName;
-use crate::host::directory;
 use crate::host::quarantine::QuarantineDir;
 use crate::host::usage::{self, Usage, UsageOptions};
-use crate::host::volumes_dir::{DATA, VolumesDir};
 use crate::report::document::Sizes;
 use crate::sweep::look::Look;
 
@@ -35,8 +32,8 @@ pub(super) async fn measure(look: &Look) -> Sizes {
     let work = tokio::task::spawn_blocking(move || {
         let mut sizes = Sizes::default();
         for name in volumes {
-            if let Some(usage) = open_volume(&root, &name).map(|data| measure_one(&data)) {
-                sizes.volumes.insert(name, usage);
+            if let Ok(data) = root.open_data(&name) {
+                sizes.volumes.insert(name, measure_one(&data));
             }
         }
         if let Ok(Some(quarantine)) = QuarantineDir::open_existing(root.root(), root.root_path()) {
@@ -52,14 +49,6 @@ pub(super) async fn measure(look: &Look) -> Sizes {
         tracing::warn!(%error, "sizes were not measured");
         Sizes::default()
     })
-}
-
-fn open_volume(root: &Arc<VolumesDir>, name: &VolumeName) -> Option<OwnedFd> {
-    let open = || {
-        let volume = directory::open_child(root.volumes(), &directory::c_name(name.as_str())?)?;
-        directory::open_child(volume.as_fd(), DATA)
-    };
-    open().ok()
 }
 
 fn measure_one(data: &OwnedFd) -> Usage {

@@ -13,7 +13,7 @@ const DECISION: [&str; 3] = ["keep", "quarantine_after", "delete_after"];
 
 pub(super) static TOP: Table = Table {
     title: "",
-    keys: &["mode", "docker", "schedule", "policy", "rule", "limits", "containers_on_disk"],
+    keys: &["mode", "docker", "schedule", "policy", "rule", "limits", "containers_on_disk", "metrics"],
 };
 pub(super) static DOCKER: Table = Table { title: "[docker]", keys: &["host"] };
 pub(super) static SCHEDULE: Table =
@@ -39,10 +39,22 @@ pub(super) static LIMITS: Table = Table {
 };
 pub(super) static CONTAINERS_ON_DISK: Table =
     Table { title: "[containers_on_disk]", keys: &["acknowledged"] };
+pub(super) static METRICS: Table = Table { title: "[metrics]", keys: &["listen", "allow_non_loopback"] };
 
 /// All of them. `rule`, `docker` and the like are keys of the top as well.
-pub(super) static ALL: [&Table; 10] =
-    [&TOP, &DOCKER, &SCHEDULE, &POLICY, &ANONYMOUS, &NAMED, &RULE, &MATCH, &LIMITS, &CONTAINERS_ON_DISK];
+pub(super) static ALL: [&Table; 11] = [
+    &TOP,
+    &DOCKER,
+    &SCHEDULE,
+    &POLICY,
+    &ANONYMOUS,
+    &NAMED,
+    &RULE,
+    &MATCH,
+    &LIMITS,
+    &CONTAINERS_ON_DISK,
+    &METRICS,
+];
 
 impl Table {
     /// Where something in it is.

@@ -7,6 +7,7 @@ use crate::gc::policy::{Disposition, Mode};
 use crate::gc::volume::Class;
 
 mod durations;
+mod metrics;
 mod mistakes;
 mod rules;
 mod shown;
@@ -44,8 +45,8 @@ const fn collect(quarantine_after: Duration, delete_after: Duration) -> Disposit
 
 #[test]
 fn without_a_file_the_design_decides() {
-    let Settings { host, schedule, policy, acknowledged_containers } = Settings::default();
-    assert_eq!(host, None);
+    let Settings { host, schedule, policy, acknowledged_containers, metrics } = Settings::default();
+    assert_eq!((host, metrics), (None, None));
     assert_eq!((schedule.text.as_str(), schedule.jitter), ("17 * * * *", Duration::ZERO));
     assert_eq!(schedule.schedule.zone(), &Zone::parse("local").unwrap());
     assert_eq!(policy.mode, Mode::Observe);
@@ -97,7 +98,7 @@ fn every_key_is_in_the_example_file() {
     let (tree, errors) = DeTable::parse_recoverable(&text);
     assert!(errors.is_empty(), "{errors:?}");
     let root = toml::Spanned::new(0..0, DeValue::Table(tree.into_inner()));
-    let paths: [(&keys::Table, &[&str]); 10] = [
+    let paths: [(&keys::Table, &[&str]); 11] = [
         (&keys::TOP, &[]),
         (&keys::DOCKER, &["docker"]),
         (&keys::SCHEDULE, &["schedule"]),
@@ -108,6 +109,7 @@ fn every_key_is_in_the_example_file() {
         (&keys::MATCH, &["rule", "match"]),
         (&keys::LIMITS, &["limits"]),
         (&keys::CONTAINERS_ON_DISK, &["containers_on_disk"]),
+        (&keys::METRICS, &["metrics"]),
     ];
     assert_eq!(paths.map(|(table, _)| table.title), keys::ALL.map(|table| table.title));
     for (table, path) in paths {

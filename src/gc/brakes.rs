@@ -42,6 +42,10 @@ pub struct Refusal {
     pub text: String,
 }
 
+/// The word of every refusal there is.
+pub const WORDS: [&str; 5] =
+    ["root_not_here", "podman", "other_engine", "empty_container_list", "live_restore"];
+
 /// The first version whose reference counts survive a restart under live-restore (moby 44231, 44237, 44238).
 const LIVE_RESTORE_FIXED: [u64; 3] = [20, 10, 19];
 
@@ -160,7 +164,10 @@ mod tests {
     }
 
     fn words(facts: &EngineFacts, ledger: &LedgerState) -> Vec<&'static str> {
-        refusals(facts, ledger, &limits()).into_iter().map(|refusal| refusal.word).collect()
+        let words: Vec<_> =
+            refusals(facts, ledger, &limits()).into_iter().map(|refusal| refusal.word).collect();
+        assert!(words.iter().all(|word| WORDS.contains(word)), "{words:?}");
+        words
     }
 
     #[test]

@@ -16,6 +16,7 @@ mod rows;
 mod schema;
 #[cfg(test)]
 mod tests;
+mod totals;
 
 use std::cell::Cell;
 use std::collections::BTreeMap;
@@ -33,6 +34,7 @@ pub use self::error::LedgerError;
 use self::error::LedgerFile;
 use self::rows::Rows;
 use self::schema::Contents;
+pub use self::totals::Totals;
 use crate::gc::entry::EntryId;
 use crate::gc::history::HistoryLine;
 use crate::gc::ledger::{Clock, Hold, HoldTarget, LedgerState, VolumeRecord};

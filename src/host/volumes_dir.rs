@@ -98,6 +98,12 @@ impl VolumesDir {
         self.root_path.join("volumes").join(name.as_str())
     }
 
+    /// Opens the data of a volume, to measure it.
+    pub fn open_data(&self, name: &VolumeName) -> rustix::io::Result<OwnedFd> {
+        let volume = directory::open_child(self.volumes(), &directory::c_name(name.as_str())?)?;
+        directory::open_child(volume.as_fd(), DATA)
+    }
+
     /// The directories in it, which an engine before 29.4 would all take for volumes when it starts.
     pub fn names(&self) -> Result<Vec<CString>, VolumesDirError> {
         let path = self.root_path.join("volumes");

@@ -3,6 +3,7 @@
 pub mod dates;
 pub mod document;
 pub mod explain;
+pub mod metrics;
 pub mod mismatch;
 pub mod table;
 pub mod text;

@@ -18,6 +18,7 @@ use crate::gc::plan::Order;
 use crate::host::clock;
 use crate::host::engine::follow::{Inbox, Mail, follow};
 use crate::host::ledger::Ledger;
+use crate::metrics::Exporter;
 use crate::service::Work;
 use crate::service::status::{LastLook, LastSweep, Status, Steps, SweepResult};
 use crate::sweep::heed;
@@ -32,6 +33,8 @@ const COLLECT: Duration = Duration::from_millis(300);
 pub(super) struct Passes<'a> {
     context: &'a Context<'a>,
     settings: RefCell<Rc<Settings>>,
+    /// None when the configuration wants no metrics.
+    exporter: Option<Exporter>,
     status: &'a watch::Sender<Status>,
     stop: &'a CancellationToken,
     inbox: Arc<Inbox>,
@@ -46,6 +49,7 @@ impl<'a> Passes<'a> {
     pub(super) fn new(
         context: &'a Context<'a>,
         settings: Settings,
+        exporter: Option<Exporter>,
         status: &'a watch::Sender<Status>,
         stop: &'a CancellationToken,
     ) -> Result<Self, CliError> {
@@ -61,6 +65,7 @@ impl<'a> Passes<'a> {
             context,
             host: RefCell::new(settings.host.clone()),
             settings: RefCell::new(Rc::new(settings)),
+            exporter,
             status,
             stop,
             inbox,
@@ -130,6 +135,9 @@ impl<'a> Passes<'a> {
     fn has_seen(&self, look: &Look) {
         *self.root.borrow_mut() = Some(look.observation.info.docker_root_dir.clone());
         self.inbox.teach(|tracker| tracker.learn(&look.observation.inventory));
+        if let Some(exporter) = &self.exporter {
+            exporter.looked(look);
+        }
         let counts = told::counts(look);
         let refusals = told::refusals(look);
         self.status.send_modify(|status| {
@@ -301,6 +309,9 @@ impl Passes<'_> {
             self.follower.replace(follower).abort();
             self.host.replace(settings.host.clone());
             self.root.replace(None);
+        }
+        if settings.metrics != self.settings().metrics {
+            tracing::warn!("[metrics] is read at the start alone: restart the service for its new value");
         }
         let (schedule, mode) = (settings.schedule.clone(), settings.policy.mode.word());
         tracing::info!(event = "reloaded", mode, schedule = %schedule.schedule, "the new configuration is in force");

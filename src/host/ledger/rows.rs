@@ -315,7 +315,7 @@ impl Rows<'_> {
             .map_err(|error| self.file.failed(error))
     }
 
-    fn each(
+    pub(super) fn each(
         &self,
         table: &'static str,
         query: &str,

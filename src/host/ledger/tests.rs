@@ -3,6 +3,7 @@
 mod changes;
 mod damage;
 mod processes;
+mod totals;
 
 use std::collections::BTreeMap;
 use std::error::Error as _;
