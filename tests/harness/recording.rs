@@ -1,5 +1,5 @@
-//! A socket in front of an engine's that writes down every request and lets only GET through, as the proxies do that
-//! people put before a Docker socket.
+//! A socket in front of an engine's that writes down every request and lets only some through, GET if nothing else is said, as
+//! the proxies do that people put before a Docker socket.
 
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, TcpListener};
@@ -9,7 +9,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{sleep, spawn};
 use std::time::Duration;
 
-/// A proxy that allows GET alone. Gone when the test process ends.
+/// Whether a request passes, by its method and path, as `GET /v1.41/info`.
+type Allows = dyn Fn(&str) -> bool + Send + Sync;
+
+/// A proxy that allows some requests. Gone when the test process ends.
 #[derive(Debug)]
 pub struct Recording {
     socket: PathBuf,
@@ -17,17 +20,27 @@ pub struct Recording {
 }
 
 impl Recording {
-    /// Listens at `socket`, which must not exist yet, for the engine that listens at `engine`.
+    /// Listens at `socket`, which must not exist yet, for the engine that listens at `engine`. Only GET passes.
     pub fn start(socket: &Path, engine: &Path) -> Self {
+        Self::start_allowing(socket, engine, |asked| asked.starts_with("GET "))
+    }
+
+    /// The same with a choice of what passes.
+    pub fn start_allowing(
+        socket: &Path,
+        engine: &Path,
+        allows: impl Fn(&str) -> bool + Send + Sync + 'static,
+    ) -> Self {
+        let allows: Arc<Allows> = Arc::new(allows);
         let listener = UnixListener::bind(socket)
             .unwrap_or_else(|error| panic!("cannot listen at {}: {error}", socket.display()));
         let requests = Arc::new(Mutex::new(Vec::new()));
         let (record, engine) = (Arc::clone(&requests), engine.to_owned());
         spawn(move || {
             for client in listener.incoming().flatten() {
-                let (record, engine) = (Arc::clone(&record), engine.clone());
+                let (record, engine, allows) = (Arc::clone(&record), engine.clone(), Arc::clone(&allows));
                 // A client that goes away early is no failure of the proxy.
-                spawn(move || serve(client, &engine, &record).ok());
+                spawn(move || serve(client, &engine, &record, &*allows).ok());
             }
         });
         Self { socket: socket.to_owned(), requests }
@@ -52,14 +65,24 @@ impl Recording {
     }
 }
 
-fn serve(mut client: UnixStream, engine: &Path, record: &Mutex<Vec<String>>) -> io::Result<()> {
+fn serve(
+    mut client: UnixStream,
+    engine: &Path,
+    record: &Mutex<Vec<String>>,
+    allows: &Allows,
+) -> io::Result<()> {
     let (head, rest) = read_head(&mut client)?;
     let line: String = head.lines().next().unwrap_or_default().to_owned();
     let asked = line.rsplit_once(' ').map_or(line.as_str(), |(asked, _)| asked).to_owned();
-    let is_get = asked.starts_with("GET ");
+    let passes = allows(&asked);
+    let asked_with_get = asked.starts_with("GET ");
     record.lock().unwrap_or_else(PoisonError::into_inner).push(asked);
-    if !is_get {
-        let body = r#"{"message":"the proxy allows GET only"}"#;
+    if !passes {
+        let body = if asked_with_get {
+            r#"{"message":"the proxy does not allow this path"}"#
+        } else {
+            r#"{"message":"the proxy allows GET only"}"#
+        };
         return write!(
             client,
             "HTTP/1.1 403 Forbidden\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\
@@ -71,8 +94,16 @@ fn serve(mut client: UnixStream, engine: &Path, record: &Mutex<Vec<String>>) -> 
     // One request a connection: so none goes by unseen.
     upstream.write_all(head.replacen("\r\n", "\r\nConnection: close\r\n", 1).as_bytes())?;
     upstream.write_all(&rest)?;
+    let missing = body_length(&head).saturating_sub(rest.len() as u64);
+    io::copy(&mut (&client).take(missing), &mut upstream)?;
     io::copy(&mut upstream, &mut client)?;
     client.shutdown(Shutdown::Both)
+}
+
+fn body_length(head: &str) -> u64 {
+    let lengths = head.lines().filter_map(|line| line.split_once(':'));
+    let mut lengths = lengths.filter(|(key, _)| key.eq_ignore_ascii_case("content-length"));
+    lengths.next().map_or(0, |(_, length)| length.trim().parse().unwrap_or(0))
 }
 
 /// The head of a request with its empty line, and what came after it.

@@ -41,7 +41,7 @@ on_each_engine! {
         let taken = sample(&text, "volgc_last_look_timestamp_seconds").unwrap();
         assert!((3500.0..3700.0).contains(&(soon - taken)), "{soon} {taken}");
         assert_eq!(names(&text), documents::documented(), "README.md and what is served");
-        assert!(!text.contains("kept-a") && !text.contains("used"), "no volume is named:\n{text}");
+        assert!(!text.contains("kept-a") && !text.contains("due-a"), "no volume is named:\n{text}");
         assert_eq!(get(address, "/healthz").status, 200);
         assert_eq!(get(address, "/readyz").status, 200);
 

@@ -4,8 +4,8 @@ use std::fs;
 use std::io::Write as _;
 use std::process::{Command, Stdio};
 
-use crate::harness::recording::Recording;
 use crate::harness::on_each_engine;
+use crate::harness::recording::Recording;
 use crate::reader::sample;
 use crate::{CONFIG, scene};
 
@@ -30,7 +30,7 @@ on_each_engine! {
         };
         is("volgc_volumes{state=\"held\",class=\"named\"}", 1.0);
         is("volgc_volumes{state=\"kept\",class=\"named\"}", 2.0);
-        is("volgc_quarantined_total", 2.0);
+        is("volgc_quarantined_total", 3.0);
         is("volgc_restored_total", 1.0);
         is("volgc_deleted_total", 1.0);
         is("volgc_unmeasured_volumes", 0.0);
