@@ -148,7 +148,7 @@ impl Mover<'_> {
         }
         fault::at(Point::EngineCreated)
             .map_err(|source| StepError::Fault { action: "setting owner and mode", source })?;
-        let facts = self.quarantine.set_ownership(&self.volumes, name, manifest)?;
+        self.quarantine.set_ownership(&self.volumes, name, manifest)?;
         let Some(told) = self.engine.reading().volume(name).await? else {
             // I4: the manifest stays `restoring`, and recovery finds out where the data is.
             let why = format!("the engine made volume {name} and does not know it any more");
@@ -158,7 +158,7 @@ impl Mover<'_> {
         self.carry_over_holds(manifest, name)?;
         self.quarantine.drop_entry(&manifest.entry)?;
         self.ledger.forget_entry(&manifest.entry)?;
-        let detail = if labels == manifest.labels && facts.ownership == manifest.ownership {
+        let detail = if labels == manifest.labels {
             format!("as volume {name}")
         } else {
             // The engine adopted the directory before it was asked, as when it was restarted in between.

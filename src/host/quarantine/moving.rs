@@ -150,7 +150,13 @@ impl QuarantineDir {
         rustix::fs::fchmod(&data, Mode::from_raw_mode(mode)).map_err(failed)?;
         fault::at(Point::RestoreSyncData).map_err(failed)?;
         rustix::fs::fsync(&data).map_err(failed)?;
-        directory::facts(data.as_fd()).map_err(failed)
+        let facts = directory::facts(data.as_fd()).map_err(failed)?;
+        if facts.ownership != manifest.ownership {
+            // chmod(2): without the capability the set-group-ID bit is dropped, and the call succeeds.
+            let action = "give its set-ID bits, which takes CAP_FSETID, back to";
+            return Err(self.io(action, path, Errno::PERM));
+        }
+        Ok(facts)
     }
 
     /// Takes away an entry that holds no data any more: manifest first, directory last.
