@@ -9,7 +9,7 @@
 //! Plan, then execute; the plan is data. Imports point one way:
 //!
 //! ```text
-//! main → cli → service, sweep → witness, host → gc        report → sweep, gc
+//! main → cli → service, sweep → witness, host → gc        metrics → service, report → sweep, gc
 //! ```
 //!
 //! - [`gc`]: the pure core: inventory, ledger state, policy, plan, guard. No clock, no file system, no engine.

@@ -17,6 +17,7 @@ use std::fs::{self, Permissions};
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, chown};
 use std::path::Path;
 use std::process::Command;
+use std::sync::atomic::{AtomicU8, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -140,9 +141,10 @@ fn entry(list: &str, name: &str) -> String {
 
 /// A single node that manages a swarm, with an address and a bridge of its own.
 fn make_manager(engine: &PrivateEngine) {
-    let process = std::process::id();
-    let address = format!("127.{}.{}.77", 1 + process / 250 % 200, 1 + process % 250);
-    let bridge = format!("com.docker.network.bridge.name=vl{process}");
+    static MADE: AtomicU8 = AtomicU8::new(77);
+    let (process, count) = (std::process::id(), MADE.fetch_add(1, Ordering::Relaxed));
+    let address = format!("127.{}.{}.{count}", 1 + process / 250 % 200, 1 + process % 250);
+    let bridge = format!("com.docker.network.bridge.name=vl{process}n{count}");
     // The engine would make it by itself, under a name that all engines of the machine share.
     engine.docker(&[
         "network",
@@ -217,10 +219,11 @@ on_each_engine! {
     }
 
     fn a_proxy_that_allows_less_is_noticed(engine: PrivateEngine) {
-        engine.create_volume("v", &[]);
+        engine.create_volume("vol", &[]);
         let volgc = Volgc::new(&engine);
-        for call in ["GET /version", "GET /info", "GET /containers/json?all=1", "GET /volumes"] {
-            let socket = engine.dir().join(format!("less{}", call.len()));
+        let calls = ["GET /version", "GET /info", "GET /containers/json?all=1", "GET /volumes"];
+        for (number, call) in calls.into_iter().enumerate() {
+            let socket = engine.dir().join(format!("less{number}"));
             let proxy = Recording::start_allowing(&socket, &engine.socket(), move |asked| as_documented(asked) != call);
             volgc.config(&KEEP_IN_QUARANTINE.replace("{socket}", &proxy.socket().display().to_string()));
             for command in ["report", "sweep"] {
@@ -230,7 +233,7 @@ on_each_engine! {
                 assert!(output.stderr.contains(path) && output.stderr.contains("403"), "{output:?}");
             }
         }
-        assert_eq!(engine.volume_names(), ["v"]);
+        assert_eq!(engine.volume_names(), ["vol"]);
     }
 
     fn each_documented_capability_is_needed_and_they_are_enough(engine: PrivateEngine) {
@@ -337,7 +340,7 @@ fn life(engine: &PrivateEngine, name: &str, capabilities: &[&str]) -> Result<(),
 #[test]
 fn a_namespace_that_only_a_mount_keeps_needs_more_and_that_is_said() {
     let engine = PrivateEngine::start(Version::V26_1);
-    engine.create_volume("v", &[]);
+    engine.create_volume("vol", &[]);
     let volgc = Volgc::new(&engine);
     volgc.config(KEEP_IN_QUARANTINE);
     let place = engine.dir().join("ns");

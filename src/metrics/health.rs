@@ -99,7 +99,7 @@ mod tests {
     #[test]
     fn a_service_is_ready_from_its_first_look_until_that_is_too_old() {
         let says = |seen: Option<u64>, now| {
-            is_ready(seen.map(Duration::from_secs), Duration::from_secs(now), Duration::from_secs(600))
+            is_ready(seen.map(Duration::from_secs), Duration::from_secs(now), Duration::from_mins(10))
         };
         assert!(says(None, 1).unwrap_err().contains("no look was complete"));
         assert_eq!(says(Some(2000), 2600), Ok("the last complete look is 10m old".to_owned()));

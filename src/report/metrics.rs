@@ -56,17 +56,17 @@ impl State {
     pub fn of(reason: &Reason) -> Self {
         match reason {
             Reason::Held => Self::Held,
-            Reason::KeepLabel
-            | Reason::MalformedLabel
-            | Reason::RuleKeep
-            | Reason::ClassKeep
-            | Reason::Hold => Self::Kept,
             Reason::Unmovable(_) => Self::Unmovable,
             Reason::SuddenOrphan => Self::Suspected,
             Reason::FirstSighting | Reason::WithinGrace | Reason::TooFewSightings => Self::Grace,
             Reason::LimitPerSweep | Reason::NotOrdered | Reason::GraceOver | Reason::ByHand => Self::Due,
-            // A volume that is not in quarantine has none of these; whatever it is, it is not collected.
-            Reason::InQuarantine
+            // From `InQuarantine` on they are of entries alone; whatever it would be, it is not collected.
+            Reason::KeepLabel
+            | Reason::MalformedLabel
+            | Reason::RuleKeep
+            | Reason::ClassKeep
+            | Reason::Hold
+            | Reason::InQuarantine
             | Reason::OperatorDeletes
             | Reason::NameInUse
             | Reason::UnfinishedMove

@@ -38,12 +38,11 @@ pub(crate) fn rules() -> Vec<(String, String)> {
             name.clone_into(&mut alert);
         } else if let Some(expression) = line.strip_prefix("expr: ") {
             let mut expression = expression.trim_start_matches(">-").to_owned();
-            while expression.is_empty() || lines.peek().is_some_and(|next| next.starts_with("and ")) {
+            while expression.trim().is_empty() || lines.peek().is_some_and(|next| next.starts_with("and ")) {
                 expression.push(' ');
                 expression.push_str(lines.next().unwrap());
-                expression = expression.trim().to_owned();
             }
-            rules.push((alert.clone(), expression));
+            rules.push((alert.clone(), expression.trim().to_owned()));
         }
     }
     assert_eq!(rules.len(), text.matches("alert:").count());

@@ -42,9 +42,8 @@ impl Rows<'_> {
             |columns| {
                 let (happening, bytes) = (columns.word(0)?, columns.optional_integer(2)?);
                 totals.happened.insert(happening, columns.integer(1)?);
-                match (happening, bytes) {
-                    (Happening::Deleted, Some(bytes)) => totals.deleted_bytes = bytes,
-                    (_, Some(_) | None) => {}
+                if let (Happening::Deleted, Some(bytes)) = (happening, bytes) {
+                    totals.deleted_bytes = bytes;
                 }
                 Ok(())
             },

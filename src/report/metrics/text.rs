@@ -23,7 +23,7 @@ use crate::host::ledger::Totals;
 pub enum Form {
     /// Prometheus text format 0.0.4, which `node_exporter` reads from files.
     Prometheus,
-    /// OpenMetrics 1.0.0.
+    /// `OpenMetrics` 1.0.0.
     OpenMetrics,
 }
 
