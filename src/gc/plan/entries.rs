@@ -1,0 +1,168 @@
+//! What becomes of each entry of the quarantine.
+
+use std::time::Duration;
+
+use super::{Order, Situation, after};
+use crate::gc::entry::{Entry, EntryState, Manifest};
+use crate::gc::policy::{Decision, Disposition};
+use crate::gc::verdict::{Action, Reason, Verdict};
+use crate::gc::volume::{Volume, VolumeIdentity};
+
+pub(super) fn entry_verdict(situation: Situation<'_>, entry: &Entry, order: &Order) -> Verdict {
+    match entry {
+        Entry::Known(manifest) => known_entry_verdict(situation, manifest, order),
+        Entry::Damaged { problem, .. } => Verdict::keep(Reason::ManifestDamaged, problem.clone()),
+        Entry::Deleting(id) => {
+            if let Some(holder) = situation.quarantine.held.get(id) {
+                return Verdict::keep(
+                    Reason::Held,
+                    format!("its deletion was begun, but it is held by {holder}"),
+                );
+            }
+            let ordered = match order {
+                Order::Scheduled => true,
+                Order::Pinned { entries, .. } | Order::Delete(entries) => entries.contains(id),
+                Order::Quarantine(_) => false,
+            };
+            if ordered {
+                Verdict {
+                    action: Action::Delete,
+                    reason: Reason::UnfinishedDeletion,
+                    detail: "its deletion was begun and is taken up again".to_owned(),
+                    due_at: Some(situation.now),
+                    rule: None,
+                }
+            } else {
+                Verdict::keep(Reason::NotOrdered, "not among those that were ordered")
+            }
+        }
+    }
+}
+
+fn known_entry_verdict(situation: Situation<'_>, manifest: &Manifest, order: &Order) -> Verdict {
+    let name_in_use = situation.inventory.volume(&manifest.name).is_some();
+    if let Some(kept) = unfinished_verdict(&manifest.state) {
+        return kept;
+    }
+    if let Some(holder) = situation.quarantine.held.get(&manifest.entry) {
+        return Verdict::keep(Reason::Held, format!("held by {holder}"));
+    }
+    // I1: what names the volume finds it missing; its data must not go as well.
+    if let (false, Some(reference)) = (name_in_use, situation.inventory.references(&manifest.name).first()) {
+        let detail = format!(
+            "{} {} names the volume; `volgc restore {}` brings it back",
+            reference.holder.kind.word().replace('_', " "),
+            reference.holder.name,
+            manifest.entry
+        );
+        return Verdict::keep(Reason::Held, detail);
+    }
+    if let Some(hold) = situation.ledger.hold_on_entry(&manifest.entry, situation.now) {
+        return Verdict::keep(Reason::Hold, format!("an operator holds it: {}", hold.reason));
+    }
+    if let Order::Delete(ordered) = order {
+        return if ordered.contains(&manifest.entry) {
+            Verdict {
+                action: Action::Delete,
+                reason: Reason::ByHand,
+                detail: "ordered by hand; nothing holds it".to_owned(),
+                due_at: Some(situation.now),
+                rule: manifest.rule.clone(),
+            }
+        } else {
+            Verdict::keep(Reason::NotOrdered, "not among those that were ordered")
+        };
+    }
+    if name_in_use {
+        let detail = format!(
+            "the name {0} runs on another volume; `volgc restore {1} --replace` swaps the old data back, `volgc delete {1}` gives it up",
+            manifest.name, manifest.entry
+        );
+        return Verdict::keep(Reason::NameInUse, detail);
+    }
+    let verdict = entry_grace_verdict(situation, manifest);
+    let pinned_out = match order {
+        Order::Pinned { entries, .. } => !entries.contains(&manifest.entry),
+        Order::Quarantine(_) => true,
+        Order::Scheduled | Order::Delete(_) => false,
+    };
+    if verdict.action == Action::Delete && pinned_out {
+        return Verdict::keep(Reason::NotOrdered, "due, but not among those that were ordered");
+    }
+    Verdict { rule: manifest.rule.clone(), ..verdict }
+}
+
+fn unfinished_verdict(state: &EntryState) -> Option<Verdict> {
+    match state {
+        EntryState::Quarantined => None,
+        EntryState::Moving => {
+            Some(Verdict::keep(Reason::UnfinishedMove, "its move was interrupted; the next sweep undoes it"))
+        }
+        EntryState::InDoubt { .. } => Some(Verdict::keep(
+            Reason::InDoubt,
+            "the engine has not said whether it forgot the volume; the data stays here until it has",
+        )),
+        EntryState::Restoring { .. } => Some(Verdict::keep(
+            Reason::UnfinishedRestore,
+            "its restore was interrupted; the next sweep finishes or undoes it",
+        )),
+    }
+}
+
+/// I3: deleted only after its whole grace period in quarantine, both as promised in the manifest and as the policy is now.
+fn entry_grace_verdict(situation: Situation<'_>, manifest: &Manifest) -> Verdict {
+    let Some(promised) = manifest.delete_after() else {
+        let detail = "quarantined by hand; only `volgc delete` deletes it";
+        return Verdict::keep(Reason::OperatorDeletes, detail);
+    };
+    let delete_after = match situation.policy.decide(&volume_of(manifest)) {
+        Decision::KeepLabel => return Verdict::keep(Reason::KeepLabel, "its label volgc.keep=true keeps it"),
+        Decision::MalformedLabel(label) => {
+            return Verdict::keep(Reason::MalformedLabel, format!("its label {label} is not understood"));
+        }
+        Decision::By { disposition: Disposition::Keep, rule: Some(rule) } => {
+            return Verdict::keep(Reason::RuleKeep, format!("rule {rule} now keeps it"));
+        }
+        Decision::By { disposition: Disposition::Keep, rule: None } => {
+            return Verdict::keep(Reason::ClassKeep, "the policy of its class now keeps it");
+        }
+        Decision::By { disposition: Disposition::Collect { delete_after, .. }, .. } => {
+            delete_after.max(promised)
+        }
+    };
+    let Some(clock) = situation.ledger.entries.get(&manifest.entry).filter(|clock| clock.sightings > 1)
+    else {
+        return Verdict {
+            due_at: after(situation.now, delete_after),
+            ..Verdict::keep(Reason::InQuarantine, "in quarantine; its clock starts")
+        };
+    };
+    let remaining = delete_after.saturating_sub(clock.watched);
+    let due_at = after(situation.now, remaining);
+    if remaining > Duration::ZERO {
+        return Verdict {
+            due_at,
+            ..Verdict::keep(Reason::InQuarantine, "in quarantine; its grace period runs")
+        };
+    }
+    Verdict {
+        action: Action::Delete,
+        reason: Reason::GraceOver,
+        detail: "in quarantine for its whole grace period".to_owned(),
+        due_at,
+        rule: None,
+    }
+}
+
+/// The volume that an entry was, for the policy to judge by name, labels and class.
+fn volume_of(manifest: &Manifest) -> Volume {
+    Volume {
+        name: manifest.name.clone(),
+        identity: VolumeIdentity::Directory(manifest.volume_directory),
+        class: manifest.class,
+        driver: manifest.driver.clone(),
+        labels: manifest.labels.clone(),
+        created_at: None,
+        unmovable: Vec::new(),
+    }
+}
