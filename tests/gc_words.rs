@@ -40,7 +40,7 @@ fn are_words<T: Serialize>(all: &[T], word: impl Fn(&T) -> &'static str) {
 fn every_word_is_distinct_and_in_snake_case() {
     are_words(&every![Action: Keep, Watch, Quarantine, Release, Delete], |one| one.word());
     are_words(&every![Mode: Observe, Quarantine, Enforce], |one| one.word());
-    are_words(&every![Class: Anonymous, Named], |one| one.word());
+    are_words(&every![Class: Anonymous, Named, Unlisted], |one| one.word());
     are_words(&every![Witness: Engine, BindSources, ContainersOnDisk, Kernel, Swarm, Operator], |one| {
         one.word()
     });
@@ -49,7 +49,7 @@ fn every_word_is_distinct_and_in_snake_case() {
         every![HolderKind: Container, UnloadedContainer, Volume, Mount, Process, Service, UnknownSwarm, Hold];
     are_words(&holders, |one| one.word());
     let happenings = every![
-        Happening: Quarantined, RolledBack, InDoubt, Restored, Deleted, HoldGiven, HoldReleased, Acknowledged, Refused,
+        Happening: Quarantined, RolledBack, InDoubt, Restored, Released, Deleted, HoldGiven, HoldReleased, Acknowledged, Refused,
         Failed, WouldAct, NameUsedAgain
     ];
     are_words(&happenings, |one| one.word());
@@ -126,12 +126,14 @@ fn an_entry_that_only_an_operator_deletes_has_no_grace_period() {
     assert_ne!(Disposition::Keep, Disposition::Collect { quarantine_after: DAY, delete_after: DAY });
 }
 
-fn states() -> [EntryState; 4] {
+fn states() -> [EntryState; 6] {
     [
         EntryState::Moving,
         EntryState::InDoubt { in_doubt_since: now(), asked_directly: false },
         EntryState::Quarantined,
         EntryState::Restoring { restoring_to: name("back") },
+        EntryState::InPlace,
+        EntryState::InPlaceInDoubt { in_doubt_since: now(), asked_directly: true },
     ]
 }
 

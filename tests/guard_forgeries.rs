@@ -12,7 +12,7 @@ use pure::situations::{HOLDERS, raw};
 use pure::{
     DAY, HOUR, Scene, directory, id, inventory, manifest, name, now, policy, put_off, reference, volume,
 };
-use volgc::gc::entry::{Entry, EntryState};
+use volgc::gc::entry::{Entry, EntryState, Manifest};
 use volgc::gc::guard::approve;
 use volgc::gc::ledger::{Clock, Hold, HoldTarget, LedgerState, VolumeRecord};
 use volgc::gc::plan::{Order, Plan, Quarantine, plan};
@@ -77,7 +77,7 @@ fn observed(change: impl FnOnce(&mut Volume), references: &[Reference]) -> volgc
 fn kept(name: &str) -> Rule {
     let conditions =
         Match { volume: vec![globset::Glob::new(name).unwrap().compile_matcher()], ..Match::default() };
-    Rule { name: "kept".to_owned(), conditions, disposition: Disposition::Keep }
+    Rule { name: "kept".to_owned(), conditions, disposition: Disposition::Keep, in_place: false }
 }
 
 fn manifest_of(scene: &mut Scene) -> &mut volgc::gc::entry::Manifest {
@@ -228,6 +228,171 @@ fn a_verdict_too_few_or_too_many_is_a_defect() {
     );
 }
 
+/// `mount` is due to be marked, `entry-02` to end in place with its volume `marked`, and `entry-03` to be released.
+fn due_in_place() -> Scene {
+    let clock = |days| Clock { since: now(), watched: days * DAY, sightings: 100 };
+    let mount = |text: &str| Volume { unmovable: vec![Unmovable::DriverOptions], ..volume(text) };
+    let marked = |entry: &str, of: &str| {
+        let marked = Manifest {
+            state: EntryState::InPlace,
+            volume_directory: directory(7),
+            ..manifest(&id(entry), of)
+        };
+        Entry::Known(Box::new(marked))
+    };
+    let record = VolumeRecord {
+        identity: volume("mount").identity,
+        first_seen_at: now(),
+        unreferenced: Some(clock(8)),
+        last_holder: None,
+        suspected_since: None,
+    };
+    let mut policy = policy();
+    let collect = policy.named;
+    policy.rules.push(Rule { disposition: collect, in_place: true, ..kept("m*") });
+    Scene {
+        inventory: inventory(vec![mount("mount"), mount("marked")], &[]),
+        quarantine: Quarantine {
+            entries: vec![marked("entry-02", "marked"), marked("entry-03", "gone")],
+            ..Quarantine::default()
+        },
+        ledger: LedgerState {
+            volumes: [(name("mount"), record.clone()), (name("marked"), record)].into(),
+            entries: [(id("entry-02"), clock(15)), (id("entry-03"), clock(15))].into(),
+            ..LedgerState::default()
+        },
+        policy,
+        now: now(),
+    }
+}
+
+fn stale_in_place(order: &Order, change: impl FnOnce(&mut Scene)) -> BTreeSet<&'static str> {
+    let mut scene = due_in_place();
+    let plan = plan(scene.situation(), order);
+    assert_eq!(broken(&plan, &scene, order), BTreeSet::new());
+    assert!(!plan.steps().is_empty());
+    change(&mut scene);
+    broken(&plan, &scene, order)
+}
+
+fn observed_in_place(
+    change: impl Fn(&mut Volume),
+    references: &[Reference],
+) -> volgc::gc::inventory::Inventory {
+    let mut volumes: Vec<Volume> = due_in_place().inventory.volumes().cloned().collect();
+    volumes.iter_mut().for_each(change);
+    inventory(volumes, references)
+}
+
+#[test]
+fn a_stale_plan_marks_and_ends_nothing_in_place_that_must_stay() {
+    let mark = Order::Quarantine([name("mount")].into());
+    let end = Order::Delete([id("entry-02")].into());
+    let all = Order::Scheduled;
+    let steps = plan(due_in_place().situation(), &all).steps();
+    assert_eq!(steps.len(), 3, "{steps:?}");
+    let one = |word| BTreeSet::from([word]);
+    let held = |of: &str| reference(&name(of), Witness::Kernel, HolderKind::Mount, "holder");
+    assert_eq!(
+        stale_in_place(&all, |scene| scene.inventory = observed_in_place(|_| (), &[held("mount")])),
+        one("I1")
+    );
+    for order in [&all, &end] {
+        let now_held = observed_in_place(|_| (), &[held("marked")]);
+        assert_eq!(stale_in_place(order, |scene| scene.inventory = now_held), one("I1"));
+        let hold = hold_on(HoldTarget::Entry { entry: id("entry-02") });
+        assert_eq!(stale_in_place(order, |scene| scene.ledger.holds.push(hold)), one("I1"));
+        let on_volume = HoldTarget::Volume { name: name("marked"), identity: volume("marked").identity };
+        assert_eq!(stale_in_place(order, |scene| scene.ledger.holds.push(hold_on(on_volume))), one("I1"));
+        let brake = |scene: &mut Scene| {
+            scene.ledger.volumes.get_mut(&name("marked")).unwrap().suspected_since = Some(now());
+        };
+        assert_eq!(stale_in_place(order, brake), one("I2"));
+        let doubt = EntryState::InPlaceInDoubt { in_doubt_since: now(), asked_directly: true };
+        assert_eq!(stale_in_place(order, |scene| manifest_of(scene).state = doubt), one("I5"));
+        assert_eq!(
+            stale_in_place(order, |scene| manifest_of(scene).volume_directory = directory(9)),
+            one("I11")
+        );
+        assert_eq!(stale_in_place(order, |scene| manifest_of(scene).name = name("nobody")), one("I11"));
+    }
+    // Whatever else stands in the way: the engine could delete data.
+    let wrong =
+        [vec![], vec![Unmovable::DriverOptions, Unmovable::Mounted], vec![Unmovable::OtherFileSystem]];
+    for unmovable in wrong {
+        let changed = |volume: &mut Volume| volume.unmovable.clone_from(&unmovable);
+        let seen = || observed_in_place(changed, &[]);
+        assert_eq!(stale_in_place(&end, |scene| scene.inventory = seen()), one("I3"));
+        if !unmovable.is_empty() {
+            assert_eq!(stale_in_place(&mark, |scene| scene.inventory = seen()), one("I6"));
+        }
+    }
+    assert_eq!(stale_in_place(&mark, |scene| scene.policy.rules[0].in_place = false), one("I3"));
+    assert_eq!(stale_in_place(&all, |scene| scene.policy.rules[0].in_place = false), one("I3"));
+    assert_eq!(stale_in_place(&mark, |scene| manifest_of(scene).name = name("mount")), one("I11"));
+    // By hand the clock and the policy are skipped, as for what was moved.
+    assert_eq!(stale_in_place(&end, |scene| scene.ledger.entries.clear()), BTreeSet::new());
+    assert_eq!(stale_in_place(&all, |scene| scene.ledger.entries.clear()), one("I3"));
+}
+
+#[test]
+fn only_a_mark_on_nothing_or_on_what_is_held_is_released() {
+    let all = Order::Scheduled;
+    let last = |scene: &mut Scene, change: &dyn Fn(&mut Manifest)| match &mut scene.quarantine.entries[1] {
+        Entry::Known(manifest) => change(manifest),
+        Entry::Deleting(_) | Entry::Damaged { .. } => panic!("not known"),
+    };
+    let one = |word| BTreeSet::from([word]);
+    assert_eq!(
+        stale_in_place(&all, |scene| last(scene, &|manifest| manifest.state = EntryState::Quarantined)),
+        one("I4")
+    );
+    let doubt = EntryState::InPlaceInDoubt { in_doubt_since: now(), asked_directly: true };
+    assert_eq!(
+        stale_in_place(&all, |scene| last(scene, &|manifest| manifest.state = doubt.clone())),
+        one("I4")
+    );
+    // `mount` is free: its mark stays. (And what is marked is not marked again.)
+    let free = stale_in_place(&all, |scene| last(scene, &|manifest| manifest.name = name("mount")));
+    assert_eq!(free, BTreeSet::from(["the order", "I11"]));
+    let scene = due_in_place();
+    let scheduled = plan(scene.situation(), &all);
+    for other in [
+        Order::Pinned { volumes: [].into(), entries: [id("entry-02"), id("entry-03")].into() },
+        Order::Delete([id("entry-02"), id("entry-03")].into()),
+    ] {
+        assert_eq!(broken(&scheduled, &scene, &other), one("the order"));
+    }
+    let mut observing = due_in_place();
+    observing.policy.mode = Mode::Observe;
+    assert_eq!(broken(&scheduled, &observing, &all), one("the mode"));
+}
+
+#[test]
+fn what_is_not_listed_needs_a_rule_that_names_its_class() {
+    let one = |word| BTreeSet::from([word]);
+    let unlisted = || observed(|db| db.class = volgc::gc::volume::Class::Unlisted, &[]);
+    // Taken by the policy of its class while it was listed.
+    assert_eq!(stale(|scene| scene.inventory = unlisted()), one("I1"));
+    let by_name = |class: Vec<volgc::gc::volume::Class>| {
+        let rule = kept("db");
+        let disposition = policy().named;
+        Rule { disposition, conditions: Match { class, ..rule.conditions }, ..rule }
+    };
+    let with = |class: Vec<volgc::gc::volume::Class>| {
+        stale(|scene| {
+            scene.inventory = unlisted();
+            scene.policy.rules.push(by_name(class));
+        })
+    };
+    use volgc::gc::volume::Class::{Anonymous, Named, Unlisted};
+    assert_eq!(with(vec![]), one("I1"));
+    assert_eq!(with(vec![Named, Anonymous]), one("I1"));
+    assert_eq!(with(vec![Unlisted]), BTreeSet::new());
+    let by_hand = Order::Quarantine([name("db")].into());
+    assert_eq!(stale_by(&by_hand, |scene| scene.inventory = unlisted()), one("I1"));
+}
+
 proptest! {
     #![proptest_config(pure::cases(512))]
 
@@ -238,18 +403,21 @@ proptest! {
         let right = plan(scene.situation(), &raw.order);
         let kept_volumes = right.volumes.iter().filter(|(_, verdict)| verdict.action != Action::Quarantine);
         let kept_entries = right.entries.iter().filter(|(_, verdict)| verdict.action != Action::Delete);
+        let not_released = right.entries.iter().filter(|(_, verdict)| verdict.action != Action::Release);
         let kept: Vec<Step> = kept_volumes.map(|(name, _)| Step::Quarantine(name.clone()))
             .chain(kept_entries.map(|(entry, _)| Step::Delete(id(entry))))
+            .chain(not_released.map(|(entry, _)| Step::Release(id(entry))))
             .collect();
         prop_assume!(!kept.is_empty());
         let forced = which.get(&kept);
         let mut forged = right.clone();
         let verdict = match forced {
             Step::Quarantine(name) => forged.volumes.get_mut(name).unwrap(),
-            Step::Delete(entry) => forged.entries.get_mut(entry.as_str()).unwrap(),
+            Step::Release(entry) | Step::Delete(entry) => forged.entries.get_mut(entry.as_str()).unwrap(),
         };
         verdict.action = match forced {
             Step::Quarantine(_) => Action::Quarantine,
+            Step::Release(_) => Action::Release,
             Step::Delete(_) => Action::Delete,
         };
         verdict.reason = Reason::GraceOver;

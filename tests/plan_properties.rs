@@ -12,15 +12,15 @@ use proptest::prelude::*;
 use proptest::sample::Index;
 use pure::situations::{HOLDERS, Raw, RawState, entry_id, pinned, raw, volume_name};
 use pure::{DAY, HOUR, Scene, added, answers, engine, later, manifest, now, put_off, reading, reference};
-use volgc::gc::entry::{Entry, EntryState};
+use volgc::gc::entry::{Entry, EntryId, EntryState};
 use volgc::gc::guard::approve;
 use volgc::gc::inventory::{IncompleteInventory, Inventory};
 use volgc::gc::ledger::LedgerState;
 use volgc::gc::plan::{Order, Plan, plan};
-use volgc::gc::policy::{Decision, Disposition, Mode};
+use volgc::gc::policy::{Decision, Disposition, Mode, Rule};
 use volgc::gc::reference::{HolderKind, Witness};
 use volgc::gc::verdict::{Action, Reason, Step};
-use volgc::gc::volume::Volume;
+use volgc::gc::volume::{Class, Unmovable, Volume, VolumeIdentity};
 
 fn every_kind() -> Vec<HolderKind> {
     every![HolderKind: Container, UnloadedContainer, Volume, Mount, Process, Service, UnknownSwarm, Hold]
@@ -40,25 +40,63 @@ fn honest(raw: &Raw, gap: Duration) -> Scene {
     raw.swept(&last, &reading(later(now(), gap), 1_000 * DAY + gap, "boot"))
 }
 
+/// How many of these change more than a mark.
+fn harming(steps: &[Step]) -> usize {
+    steps.iter().filter(|step| !matches!(step, Step::Release(_))).count()
+}
+
+/// Whether an entry is in place, and of this volume.
+fn marks(scene: &Scene, id: &EntryId, number: usize) -> bool {
+    scene.quarantine.entries.iter().any(|entry| match entry {
+        Entry::Known(manifest) => {
+            manifest.entry == *id && manifest.state.is_in_place() && manifest.name == volume_name(number)
+        }
+        Entry::Deleting(_) | Entry::Damaged { .. } => false,
+    })
+}
+
+/// Moved away, or removed by the engine at the end of its quarantine in place.
+fn is_taken(scene: &Scene, steps: &BTreeSet<Step>, volume: &Volume) -> bool {
+    let moved = volume.unmovable.is_empty() && steps.contains(&Step::Quarantine(volume.name.clone()));
+    moved
+        || scene.quarantine.entries.iter().any(|entry| match entry {
+            Entry::Known(manifest) => {
+                manifest.state.is_in_place()
+                    && manifest.name == volume.name
+                    && steps.contains(&Step::Delete(manifest.entry.clone()))
+            }
+            Entry::Deleting(_) | Entry::Damaged { .. } => false,
+        })
+}
+
 /// What is left after the steps of a plan were carried out.
 fn carried_out(scene: &Scene, plan: &Plan) -> Scene {
     let mut after = scene.clone();
     let steps: BTreeSet<Step> = plan.steps().into_iter().collect();
-    let volumes =
-        scene.inventory.volumes().filter(|one| !steps.contains(&Step::Quarantine(one.name.clone())));
+    let volumes = scene.inventory.volumes().filter(|one| !is_taken(scene, &steps, one));
     let of_volumes = scene.inventory.volumes().flat_map(|one| scene.inventory.references(&one.name));
     let of_others = scene.inventory.missing_volumes().flat_map(|(_, references)| references);
     let references: Vec<_> = of_volumes.chain(of_others).cloned().collect();
     after.inventory =
         Inventory::complete(scene.now, engine(), volumes.cloned().collect(), answers(&references)).unwrap();
     after.quarantine.entries.retain(|entry| match entry {
-        Entry::Known(manifest) => !steps.contains(&Step::Delete(manifest.entry.clone())),
+        Entry::Known(manifest) => {
+            let id = &manifest.entry;
+            !steps.contains(&Step::Delete(id.clone())) && !steps.contains(&Step::Release(id.clone()))
+        }
         Entry::Deleting(id) => !steps.contains(&Step::Delete(id.clone())),
         Entry::Damaged { .. } => true,
     });
     for (number, step) in steps.iter().enumerate() {
         if let Step::Quarantine(name) = step {
-            let made = manifest(&entry_id(50 + number), name.as_str());
+            let mut made = manifest(&entry_id(50 + number), name.as_str());
+            let volume = scene.inventory.volume(name).unwrap();
+            if let (false, VolumeIdentity::Directory(directory)) =
+                (volume.unmovable.is_empty(), &volume.identity)
+            {
+                made.state = EntryState::InPlace;
+                made.volume_directory = *directory;
+            }
             after.quarantine.entries.push(Entry::Known(Box::new(made)));
         }
     }
@@ -74,6 +112,7 @@ proptest! {
         for step in plan(scene.situation(), &raw.order).due() {
             match step {
                 Step::Quarantine(name) => prop_assert_eq!(scene.inventory.references(&name), &[]),
+                Step::Release(_) => {}
                 Step::Delete(id) => prop_assert!(!scene.quarantine.held.contains_key(&id)),
             }
         }
@@ -96,10 +135,14 @@ proptest! {
             let one = plan(before.situation(), &raw.order);
             let other = plan(after.situation(), &raw.order);
             prop_assert_eq!(added(&one, &other), vec![]);
-            prop_assert!(other.due().len() <= one.due().len());
+            prop_assert!(harming(&other.due()) <= harming(&one.due()));
             prop_assert_eq!(&other.volumes[&volume_name(number)].reason, &Reason::Held);
             // And a plan from before the holder came is not approved any more.
-            let touched = one.steps().contains(&Step::Quarantine(volume_name(number)));
+            let touched = one.steps().iter().any(|step| match step {
+                Step::Quarantine(name) => *name == volume_name(number),
+                Step::Delete(id) => marks(&before, id, number),
+                Step::Release(_) => false,
+            });
             prop_assert_eq!(approve(&one, after.situation(), &raw.order).is_err(), touched);
         }
     }
@@ -115,7 +158,7 @@ proptest! {
         let is_known = matches!(raw.entries[number].state, RawState::Known(_));
         let is_volume = raw.entries[number].of < raw.volumes.len();
         let verdict = &after.entries[entry_id(number).as_str()];
-        prop_assert!(!is_known || is_volume || verdict.action == Action::Keep);
+        prop_assert!(!is_known || is_volume || verdict.action != Action::Delete);
     }
 
     #[test]
@@ -180,19 +223,31 @@ proptest! {
             if verdict.action != Action::Delete || matches!(given.state, RawState::Deleting) {
                 continue;
             }
-            prop_assert!(matches!(given.state, RawState::Known(EntryState::Quarantined)));
-            prop_assert!(given.hold.is_none_or(|hours| hours <= 0) && !given.is_held);
+            prop_assert!(given.hold.is_none_or(|hours| hours <= 0));
+            let in_place = matches!(given.state, RawState::Known(EntryState::InPlace));
+            prop_assert!(in_place || matches!(given.state, RawState::Known(EntryState::Quarantined)) && !given.is_held);
             let is_volume = given.of < raw.volumes.len();
-            prop_assert!(is_volume || !scene.inventory.is_name_in_use(&volume_name(given.of)));
+            prop_assert!(is_volume || !in_place && !scene.inventory.is_name_in_use(&volume_name(given.of)));
+            if in_place {
+                let marked = &raw.volumes[given.of];
+                prop_assert!(marked.unmovable == [Unmovable::DriverOptions] && marked.class != Class::Unlisted);
+                prop_assert!(scene.inventory.references(&volume_name(given.of)).is_empty() && !given.other);
+                prop_assert!(marked.record.as_ref().is_none_or(|record| !record.suspected));
+            }
             if let Order::Delete(ordered) = &raw.order {
                 prop_assert!(ordered.contains(&entry_id(number)));
                 continue;
             }
             let (watched, sightings) = given.clock.unwrap();
             prop_assert!(watched >= given.promised.unwrap() && sightings >= 2);
-            prop_assert!(!is_volume, "its name is in use");
+            prop_assert!(!is_volume || in_place, "its name is in use");
             let Entry::Known(manifest) = &scene.quarantine.entries[number] else { panic!("not known") };
-            let same = Volume { labels: manifest.labels.clone(), ..pure::volume(manifest.name.as_str()) };
+            let same = if in_place {
+                prop_assert!(raw.policy.permits_in_place(&raw.volume(given.of)));
+                raw.volume(given.of)
+            } else {
+                Volume { labels: manifest.labels.clone(), ..pure::volume(manifest.name.as_str()) }
+            };
             let Decision::By { disposition: Disposition::Collect { delete_after, .. }, .. } = raw.policy.decide(&same)
             else {
                 panic!("it is kept");
@@ -210,7 +265,13 @@ proptest! {
             if verdict.action != Action::Quarantine {
                 continue;
             }
-            prop_assert!(given.unmovable.is_empty());
+            let volume = raw.volume(number);
+            let in_place = given.unmovable == [Unmovable::DriverOptions] && raw.policy.permits_in_place(&volume);
+            prop_assert!(given.unmovable.is_empty() || in_place);
+            if given.class == Class::Unlisted {
+                let named = |rule: &Rule| rule.conditions.class.contains(&Class::Unlisted);
+                prop_assert!(raw.policy.rules.iter().any(named), "no rule names what the engine does not list");
+            }
             prop_assert!(given.record.as_ref().is_none_or(|record| !record.suspected));
             if let Order::Quarantine(ordered) = &raw.order {
                 prop_assert!(ordered.contains(name));
@@ -240,6 +301,8 @@ proptest! {
             let plan = plan(Scene { ledger, ..scene.clone() }.situation(), &raw.order);
             let begun = |step: &Step| match step {
                 Step::Delete(id) => plan.entries[id.as_str()].reason == Reason::UnfinishedDeletion,
+                // What was marked stays what it is.
+                Step::Release(_) => true,
                 Step::Quarantine(_) => false,
             };
             prop_assert!(is_by_hand(&raw.order) || plan.due().iter().all(begun));
@@ -284,7 +347,9 @@ proptest! {
         // A name that the first pass made free no longer stops an entry that was over before.
         allowed.extend(first.entries.iter().filter(|(_, verdict)| verdict.reason == Reason::NameInUse)
             .map(|(id, _)| Step::Delete(pure::id(id))));
-        prop_assert!(second.steps().iter().all(|step| allowed.contains(step)), "{:?}", second.steps());
+        // A second mark on a volume that is gone by now marks nothing.
+        let is_release = |step: &Step| matches!(step, Step::Release(_));
+        prop_assert!(second.steps().iter().all(|step| allowed.contains(step) || is_release(step)), "{:?}", second.steps());
     }
 
     #[test]
@@ -331,7 +396,7 @@ proptest! {
             let begun = plan.entries.values().filter(|verdict| verdict.reason == Reason::UnfinishedDeletion).count();
             let due = plan.due();
             prop_assert!(quarantined(&due) <= allowed);
-            prop_assert!(due.len() - quarantined(&due) - begun.min(due.len()) <= allowed);
+            prop_assert!(harming(&due) - quarantined(&due) - begun.min(harming(&due)) <= allowed);
             // What is put off was not unreferenced for longer than what goes.
             let watched = |name| scene.ledger.volumes.get(name)
                 .and_then(|record| record.unreferenced.as_ref()).map(|clock| clock.watched);
@@ -351,7 +416,8 @@ proptest! {
         prop_assert!(approved.is_ok(), "{approved:?}");
         let steps = approved.unwrap().into_steps();
         prop_assert_eq!(steps.iter().cloned().collect::<BTreeSet<_>>(), plan.steps().into_iter().collect());
-        prop_assert!(steps.iter().skip(quarantined(&steps)).all(|step| matches!(step, Step::Delete(_))));
+        let is_delete = |step: &Step| matches!(step, Step::Delete(_));
+        prop_assert!(steps.iter().skip_while(|step| !is_delete(step)).all(is_delete));
     }
 
     #[test]
@@ -366,7 +432,7 @@ proptest! {
             prop_assert!(observe == quarantine && quarantine == enforce);
         } else {
             prop_assert_eq!(&observe, &BTreeSet::new());
-            let moved: BTreeSet<_> = enforce.into_iter().filter(|step| matches!(step, Step::Quarantine(_))).collect();
+            let moved: BTreeSet<_> = enforce.into_iter().filter(|step| !matches!(step, Step::Delete(_))).collect();
             prop_assert_eq!(quarantine, moved);
         }
     }
@@ -384,6 +450,7 @@ proptest! {
                     let identity = scene.inventory.volume(&name).unwrap().identity.to_string();
                     prop_assert_eq!(volumes.get(&name), Some(&identity));
                 }
+                Step::Release(id) => prop_assert!(false, "{} is released", id),
                 Step::Delete(id) => prop_assert!(entries.contains(&id)),
             }
         }

@@ -62,7 +62,9 @@ fn in_force(text: &mut String, settings: &Settings) {
         line(text, "metrics", &format!("{listen}, while `volgc run` runs"));
     }
     for rule in rules {
-        line(text, &format!("rule {}", safe(&rule.name)), &disposition(rule.disposition));
+        let in_place = if rule.in_place { ", in place where it cannot be moved" } else { "" };
+        let story = format!("{}{in_place}", disposition(rule.disposition));
+        line(text, &format!("rule {}", safe(&rule.name)), &story);
     }
     line(text, "anonymous volumes", &disposition(*anonymous));
     line(text, "named volumes", &disposition(*named));

@@ -40,7 +40,8 @@ pub(super) async fn run(context: &Context<'_>, arguments: &Arguments) -> Result<
         (None, Format::Table) => output::print(&table::report(&report))?,
         (None, Format::Json) => output::json(&report)?,
     }
-    let is_anything_due = report.totals.due_quarantine + report.totals.due_delete > 0;
+    let is_anything_due =
+        report.totals.due_quarantine + report.totals.due_release + report.totals.due_delete > 0;
     Ok(match (arguments.detailed_exit_code, report.refusals.is_empty(), is_anything_due) {
         (true, false, _) => Exit::Refused,
         (true, true, true) => Exit::WouldChange,

@@ -10,8 +10,9 @@ use crate::gc::entry::{Entry, EntryId, Manifest};
 use crate::gc::plan::Order;
 use crate::host::clock;
 use crate::report::text::{minute, safe};
+use crate::sweep::Sweeper;
 use crate::sweep::look::{Look, look};
-use crate::sweep::{Replace, Restored, Sweeper};
+use crate::sweep::replace::{Replace, Restored};
 
 #[derive(Debug, Args)]
 pub struct Arguments {
@@ -52,6 +53,13 @@ pub(super) async fn run(context: &Context<'_>, arguments: &Arguments) -> Result<
                 ));
             }
             output::print(&text)?;
+            Ok(Exit::Done)
+        }
+        Restored::Released(manifest) => {
+            output::print(&format!(
+                "released volume {} from entry {}; it never left Docker\n",
+                manifest.name, manifest.entry
+            ))?;
             Ok(Exit::Done)
         }
         Restored::Refused(look) => Err(refused(&look)),

@@ -116,6 +116,10 @@ fn told(swept: &Swept, mode: Mode, order: &Order) -> String {
             Ok(Recovered::Undone) => "its interrupted move was undone".to_owned(),
             Ok(Recovered::Committed) => "is in quarantine".to_owned(),
             Ok(Recovered::Restored) => "its interrupted restore was finished".to_owned(),
+            Ok(Recovered::Removed) => "was removed by the engine, and is gone for good".to_owned(),
+            Ok(Recovered::StillInPlace) => {
+                "is in quarantine in place still; the engine had not removed it".to_owned()
+            }
             Ok(Recovered::Unresolved(why)) => format!("is in doubt: {}", safe(why)),
             Err(error) => format!("could not be recovered: {}", safe(&error.to_string())),
         };
@@ -152,10 +156,15 @@ fn told_step(done: &Done) -> String {
         Done::Quarantined(name, entry) => {
             format!("quarantined volume {name}; `volgc restore {entry}` brings it back")
         }
+        Done::Marked(name, entry) => {
+            format!("quarantined volume {name} in place; `volgc restore {entry}` releases it")
+        }
         Done::Left(name, why) => format!("left volume {name}: {}", safe(why)),
         Done::InDoubt(name, entry, why) => {
             format!("volume {name} is in doubt (entry {entry}); its data is kept: {}", safe(why))
         }
+        Done::Released(entry, why) => format!("released entry {entry}: {}", safe(why)),
+        Done::Removed(entry) => format!("deleted entry {entry}: the engine removed its volume"),
         Done::Kept(entry, why) => format!("kept entry {entry}: {}", safe(why)),
         Done::Deleted(entry, freed) => format!("deleted entry {entry}, {}", bytes(*freed)),
         Done::DeletionStopped(entry) => format!("stopped deleting entry {entry}; the next sweep goes on"),

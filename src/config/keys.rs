@@ -21,8 +21,10 @@ pub(super) static SCHEDULE: Table =
 pub(super) static POLICY: Table = Table { title: "[policy]", keys: &["anonymous", "named"] };
 pub(super) static ANONYMOUS: Table = Table { title: "[policy.anonymous]", keys: &DECISION };
 pub(super) static NAMED: Table = Table { title: "[policy.named]", keys: &DECISION };
-pub(super) static RULE: Table =
-    Table { title: "[[rule]]", keys: &["name", "match", "keep", "quarantine_after", "delete_after"] };
+pub(super) static RULE: Table = Table {
+    title: "[[rule]]",
+    keys: &["name", "match", "keep", "quarantine_after", "delete_after", "in_place"],
+};
 pub(super) static MATCH: Table =
     Table { title: "`match`", keys: &["volume", "label", "compose_project", "class"] };
 pub(super) static LIMITS: Table = Table {

@@ -88,8 +88,22 @@ fn rule(
             None
         }
     };
+    let in_place = in_place(reader, section, disposition);
     let Given::Good(name, _) = name else { return None };
-    Some(Rule { name, conditions: conditions?, disposition: disposition? })
+    Some(Rule { name, conditions: conditions?, disposition: disposition?, in_place })
+}
+
+/// Whether volumes that cannot be moved are quarantined in place. Where the rule keeps them, that would be a contradiction.
+fn in_place(reader: &mut Reader<'_>, section: &Section<'_>, disposition: Option<Disposition>) -> bool {
+    match (reader.boolean(section, "in_place"), disposition) {
+        (Given::Good(true, place), Some(Disposition::Keep)) => {
+            let message = "`keep = true` and `in_place` exclude one another; remove one of them";
+            reader.wrong(&place, message);
+            false
+        }
+        (Given::Good(in_place, _), Some(Disposition::Keep | Disposition::Collect { .. }) | None) => in_place,
+        (Given::Absent | Given::Broken, _) => false,
+    }
 }
 
 fn conditions(reader: &mut Reader<'_>, rule: &Section<'_>) -> Option<Match> {
@@ -186,7 +200,7 @@ fn label_match(text: &str) -> Result<LabelMatch, String> {
 }
 
 fn class(word: &str) -> Result<Class, String> {
-    let classes = [Class::Anonymous, Class::Named];
+    let classes = [Class::Anonymous, Class::Named, Class::Unlisted];
     let known = classes.into_iter().find(|class| class.word() == word);
     known.ok_or_else(|| unknown_word("a class", word, &classes.map(Class::word)))
 }

@@ -84,6 +84,15 @@ pub enum EntryState {
         /// The volume it becomes.
         restoring_to: VolumeName,
     },
+    /// The volume is only marked: it is where it was, and can be used all the while. There is no data here.
+    InPlace,
+    /// The engine may have been asked to remove a marked volume, and its answer is not known (I5).
+    InPlaceInDoubt {
+        /// When the DELETE was about to be sent.
+        in_doubt_since: DateTime<Utc>,
+        /// Whether it was to be sent to the engine itself, with no proxy in between that may deliver it later.
+        asked_directly: bool,
+    },
 }
 
 impl EntryState {
@@ -94,6 +103,18 @@ impl EntryState {
             Self::InDoubt { .. } => "in_doubt",
             Self::Quarantined => "quarantined",
             Self::Restoring { .. } => "restoring",
+            Self::InPlace => "in_place",
+            Self::InPlaceInDoubt { .. } => "in_place_in_doubt",
+        }
+    }
+}
+
+impl EntryState {
+    /// Whether the volume was never moved, so that the entry holds no data.
+    pub fn is_in_place(&self) -> bool {
+        match self {
+            Self::InPlace | Self::InPlaceInDoubt { .. } => true,
+            Self::Moving | Self::InDoubt { .. } | Self::Quarantined | Self::Restoring { .. } => false,
         }
     }
 }
@@ -121,7 +142,7 @@ pub struct Manifest {
     pub state: EntryState,
     /// The volume's name.
     pub name: VolumeName,
-    /// Anonymous or named.
+    /// Anonymous or named, or not listed at all.
     pub class: Class,
     /// The volume driver.
     pub driver: String,

@@ -1,13 +1,16 @@
 //! The guard: re-derives from raw facts that a plan breaks no invariant, without a line of the planner's code. It is the only
 //! maker of an [`ApprovedPlan`], and only approved steps are carried out.
 
+mod in_place;
+
 use std::collections::BTreeSet;
 
 use super::entry::{Entry, EntryId, EntryState, Manifest};
 use super::plan::{Order, Plan, Situation};
 use super::policy::{Decision, Disposition, Mode};
 use super::verdict::Step;
-use super::volume::{Volume, VolumeIdentity, VolumeName};
+use super::volume::{Class, Volume, VolumeIdentity, VolumeName};
+use in_place::{is_marked, reason_against_end, reason_against_mark, reason_against_release};
 
 /// A way in which a plan breaks an invariant. Any of them means a defect of this program: nothing is done.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -48,12 +51,13 @@ pub fn approve(plan: &Plan, situation: Situation<'_>, order: &Order) -> Result<A
     for step in &steps {
         let reason = match step {
             Step::Quarantine(name) => reason_against_quarantine(situation, name, by_hand),
+            Step::Release(id) => reason_against_release(situation, id),
             Step::Delete(id) => reason_against_delete(situation, id, by_hand),
         };
         let reason = reason.or_else(|| reason_against_order(situation, step, order));
         let subject = match step {
             Step::Quarantine(name) => name.to_string(),
-            Step::Delete(id) => id.to_string(),
+            Step::Release(id) | Step::Delete(id) => id.to_string(),
         };
         violations.extend(reason.map(|(invariant, why)| Violation { invariant, subject, why }));
     }
@@ -97,7 +101,10 @@ fn reason_against_order(situation: Situation<'_>, step: &Step, order: &Order) ->
         }
         (Order::Pinned { entries, .. } | Order::Delete(entries), Step::Delete(id)) => entries.contains(id),
         (Order::Quarantine(volumes), Step::Quarantine(name)) => volumes.contains(name),
-        (Order::Quarantine(_), Step::Delete(_)) | (Order::Delete(_), Step::Quarantine(_)) => false,
+        // A release is never what an operator names: that is a restore.
+        (Order::Quarantine(_), Step::Delete(_) | Step::Release(_))
+        | (Order::Delete(_), Step::Quarantine(_) | Step::Release(_))
+        | (Order::Pinned { .. }, Step::Release(_)) => false,
     };
     if !is_ordered {
         return Some(("the order", "nobody ordered it"));
@@ -105,7 +112,7 @@ fn reason_against_order(situation: Situation<'_>, step: &Step, order: &Order) ->
     let is_permitted = match (order, situation.policy.mode, step) {
         (Order::Quarantine(_) | Order::Delete(_), _, _)
         | (_, Mode::Enforce, _)
-        | (_, Mode::Quarantine, Step::Quarantine(_)) => true,
+        | (_, Mode::Quarantine, Step::Quarantine(_) | Step::Release(_)) => true,
         (Order::Scheduled | Order::Pinned { .. }, Mode::Quarantine, Step::Delete(_))
         | (Order::Scheduled | Order::Pinned { .. }, Mode::Observe, _) => false,
     };
@@ -148,8 +155,13 @@ fn reason_against_quarantine(situation: Situation<'_>, name: &VolumeName, by_han
     if situation.ledger.hold_on_volume(name, &volume.identity, situation.now).is_some() {
         return Some(("I1", "an operator holds it"));
     }
-    if !volume.unmovable.is_empty() {
-        return Some(("I6", "it cannot be moved"));
+    if is_marked(situation, volume) {
+        return Some(("I11", "it is in quarantine in place already"));
+    }
+    if !volume.unmovable.is_empty()
+        && let Some(objection) = reason_against_mark(situation, volume)
+    {
+        return Some(objection);
     }
     let Decision::By { rule, disposition } = situation.policy.decide(volume) else {
         return Some(("I2", "a label keeps it"));
@@ -157,6 +169,9 @@ fn reason_against_quarantine(situation: Situation<'_>, name: &VolumeName, by_han
     let record = situation.ledger.volumes.get(name);
     if record.is_some_and(|record| record.suspected_since.is_some()) {
         return Some(("I2", "the sudden-orphan brake holds it"));
+    }
+    if volume.class == Class::Unlisted && !is_named_as_unlisted(situation, rule.as_deref()) {
+        return Some(("I1", "no rule takes what the engine does not list"));
     }
     if by_hand {
         return match (rule, disposition) {
@@ -199,8 +214,13 @@ fn reason_against_delete(situation: Situation<'_>, id: &EntryId, by_hand: bool) 
     let Some(manifest) = manifest else {
         return Some(("I3", "there is no such entry"));
     };
-    if manifest.state != EntryState::Quarantined {
-        return Some(("I5", "its move is not finished"));
+    match manifest.state {
+        EntryState::Quarantined => {}
+        EntryState::InPlace => return reason_against_end(situation, manifest, by_hand),
+        EntryState::Moving
+        | EntryState::InDoubt { .. }
+        | EntryState::Restoring { .. }
+        | EntryState::InPlaceInDoubt { .. } => return Some(("I5", "its move is not finished")),
     }
     if situation.quarantine.held.contains_key(id) {
         return Some(("I1", "something holds its data"));
@@ -218,10 +238,17 @@ fn reason_against_delete(situation: Situation<'_>, id: &EntryId, by_hand: bool) 
     if is_volume {
         return Some(("I11", "its name is in use again"));
     }
-    let (Some(promised), Some(clock)) = (manifest.delete_after(), situation.ledger.entries.get(id)) else {
+    reason_against_its_end_now(situation, manifest, &volume_of(manifest))
+}
+
+/// Policy and clock of an entry.
+fn reason_against_its_end_now(situation: Situation<'_>, manifest: &Manifest, volume: &Volume) -> Objection {
+    let (Some(promised), Some(clock)) =
+        (manifest.delete_after(), situation.ledger.entries.get(&manifest.entry))
+    else {
         return Some(("I3", "it has no running grace period"));
     };
-    let Decision::By { disposition, .. } = situation.policy.decide(&volume_of(manifest)) else {
+    let Decision::By { disposition, .. } = situation.policy.decide(volume) else {
         return Some(("I2", "a label keeps it"));
     };
     let Disposition::Collect { delete_after, .. } = disposition else {
@@ -231,6 +258,12 @@ fn reason_against_delete(situation: Situation<'_>, id: &EntryId, by_hand: bool) 
         return Some(("I3", "its grace period is not over"));
     }
     None
+}
+
+/// Whether the rule that decided names what the engine does not list.
+fn is_named_as_unlisted(situation: Situation<'_>, rule: Option<&str>) -> bool {
+    let mut deciding = situation.policy.rules.iter().filter(|one| Some(one.name.as_str()) == rule);
+    deciding.any(|one| one.conditions.class.contains(&Class::Unlisted))
 }
 
 /// What a rule can be held against: the volume as its manifest has it.

@@ -19,6 +19,8 @@ pub enum Happening {
     InDoubt,
     /// A volume was restored.
     Restored,
+    /// A volume left its quarantine in place: something holds it again, or it is gone, or an operator said so.
+    Released,
     /// An entry was deleted for good.
     Deleted,
     /// An operator's hold began.
@@ -44,6 +46,7 @@ impl Happening {
         Self::RolledBack,
         Self::InDoubt,
         Self::Restored,
+        Self::Released,
         Self::Deleted,
         Self::HoldGiven,
         Self::HoldReleased,
@@ -61,6 +64,7 @@ impl Happening {
             Self::RolledBack => "rolled_back",
             Self::InDoubt => "in_doubt",
             Self::Restored => "restored",
+            Self::Released => "released",
             Self::Deleted => "deleted",
             Self::HoldGiven => "hold_given",
             Self::HoldReleased => "hold_released",

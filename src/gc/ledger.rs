@@ -10,7 +10,7 @@ use super::entry::{EntryId, EntryState, Manifest};
 use super::inventory::Inventory;
 use super::policy::Limits;
 use super::reference::{HolderKind, LastHolder, Reference, Witness};
-use super::volume::{VolumeIdentity, VolumeName};
+use super::volume::{Class, VolumeIdentity, VolumeName};
 
 /// A reading of both clocks of the host.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -226,7 +226,10 @@ impl LedgerState {
             last_sweep: Some(now.clone()),
             last_containers: Some(containers),
             volumes,
-            entries: entries.iter().map(|entry| self.observe_entry(*entry, elapsed, now.wall)).collect(),
+            entries: entries
+                .iter()
+                .map(|entry| self.observe_entry(*entry, inventory, elapsed, now.wall))
+                .collect(),
             holds: self.holds.iter().filter(|hold| hold.is_active(now.wall)).cloned().collect(),
         }
     }
@@ -236,12 +239,19 @@ impl LedgerState {
         Span { from: self.last_sweep.as_ref().map(|last| last.wall), now }
     }
 
-    fn observe_entry(&self, entry: SeenEntry<'_>, elapsed: Duration, now: DateTime<Utc>) -> (EntryId, Clock) {
+    fn observe_entry(
+        &self,
+        entry: SeenEntry<'_>,
+        inventory: &Inventory,
+        elapsed: Duration,
+        now: DateTime<Utc>,
+    ) -> (EntryId, Clock) {
         let id = entry.manifest.entry.clone();
         let clock = match self.entries.get(&id) {
             // I8: what a hold kept has its whole grace period once the hold is over, so that a clock that jumps past the
             // expiry of a hold deletes nothing.
             Some(_) if self.is_held(|target| target.is_on_entry(&id)) => Clock::start(now),
+            Some(_) if self.is_wanted_in_place(entry.manifest, inventory) => Clock::start(now),
             Some(clock) if self.stands_still(entry) => clock.clone(),
             Some(clock) => clock.tick(elapsed),
             // I9: an entry that the ledger does not know starts its whole grace period anew.
@@ -254,7 +264,35 @@ impl LedgerState {
     fn stands_still(&self, entry: SeenEntry<'_>) -> bool {
         // The name runs on an empty volume, now or at the last sweep: its owner is likely to come looking for the old data.
         let name_in_use = entry.name_in_use || self.volumes.contains_key(&entry.manifest.name);
-        name_in_use || entry.manifest.state != EntryState::Quarantined
+        match entry.manifest.state {
+            EntryState::Quarantined => name_in_use,
+            // Its name is its own; see `is_wanted_in_place`.
+            EntryState::InPlace => false,
+            EntryState::Moving
+            | EntryState::InDoubt { .. }
+            | EntryState::Restoring { .. }
+            | EntryState::InPlaceInDoubt { .. } => true,
+        }
+    }
+
+    /// Whether something held a volume that is quarantined in place, now or at the last sweep, or it is not that volume (I11): then
+    /// its whole grace period begins anew.
+    fn is_wanted_in_place(&self, manifest: &Manifest, inventory: &Inventory) -> bool {
+        if manifest.state != EntryState::InPlace {
+            return false;
+        }
+        let identity = VolumeIdentity::Directory(manifest.volume_directory);
+        let is_there = inventory
+            .volume(&manifest.name)
+            .is_some_and(|volume| volume.class != Class::Unlisted && volume.identity.is_same(&identity));
+        let is_held = !inventory.references(&manifest.name).is_empty()
+            || self.is_held(|target| target.is_on_volume(&manifest.name, &identity));
+        // The record is forgotten when the volume is marked, which it is only when nothing holds it.
+        let was_held = self
+            .volumes
+            .get(&manifest.name)
+            .is_some_and(|record| record.unreferenced.is_none() || !record.identity.is_same(&identity));
+        !is_there || is_held || was_held
     }
 
     /// Whether there is such a hold, or was one until this sweep: expired holds are dropped at its end.

@@ -20,7 +20,13 @@
 //! | yes          | name not used  | before `delete_after`      | keep in quarantine                        |
 //! | yes          | name in use    | any                        | keep in quarantine, clock stopped, warn   |
 //! | yes          | no             | `delete_after` reached     | delete                                    |
+//! | in place     | yes, or gone   | any                        | release; the clock is reset               |
+//! | in place     | no             | before `delete_after`      | keep in quarantine                        |
+//! | in place     | no             | `delete_after` reached     | delete, which the engine does             |
 //! | any          | unknown        | any                        | no inventory, so no plan                  |
+//!
+//! What cannot be moved is quarantined in place when a rule permits it and only the record of a mount would be lost. A directory
+//! that the engine does not list has a class of its own, [`volume::Class::Unlisted`], and is kept unless a rule names that class.
 
 pub mod brakes;
 pub mod entry;

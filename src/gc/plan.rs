@@ -2,6 +2,7 @@
 //! exactly once, with a verdict (I12).
 
 mod entries;
+mod in_place;
 mod volumes;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -77,17 +78,19 @@ pub struct Plan {
 impl Plan {
     /// Everything that is due, whether or not the mode permits it.
     pub fn due(&self) -> Vec<Step> {
+        let of_entries = |action, step: fn(EntryId) -> Step| {
+            self.entries
+                .iter()
+                .filter(move |(_, verdict)| verdict.action == action)
+                .filter_map(move |(id, _)| EntryId::new(id.clone()).map(step).ok())
+        };
         let quarantine = self
             .volumes
             .iter()
             .filter(|(_, verdict)| verdict.action == Action::Quarantine)
             .map(|(name, _)| Step::Quarantine(name.clone()));
-        let delete = self
-            .entries
-            .iter()
-            .filter(|(_, verdict)| verdict.action == Action::Delete)
-            .filter_map(|(id, _)| EntryId::new(id.clone()).map(Step::Delete).ok());
-        quarantine.chain(delete).collect()
+        let release = of_entries(Action::Release, Step::Release);
+        release.chain(quarantine).chain(of_entries(Action::Delete, Step::Delete)).collect()
     }
 
     /// The steps that the mode permits.
@@ -99,7 +102,7 @@ impl Plan {
         self.by_hand
             || match (self.mode, step) {
                 (Mode::Observe, _) | (Mode::Quarantine, Step::Delete(_)) => false,
-                (Mode::Quarantine, Step::Quarantine(_)) | (Mode::Enforce, _) => true,
+                (Mode::Quarantine, Step::Quarantine(_) | Step::Release(_)) | (Mode::Enforce, _) => true,
             }
     }
 }

@@ -103,6 +103,22 @@ pub struct Rule {
     pub conditions: Match,
     /// What becomes of the volumes it matches.
     pub disposition: Disposition,
+    /// Whether volumes that cannot be moved are quarantined in place, which ends with the engine's own removal.
+    pub in_place: bool,
+}
+
+impl Rule {
+    /// Whether it decides on the volume. What the engine does not list is collected by no rule that does not name that class;
+    /// a rule that keeps protects it like any other.
+    fn decides_on(&self, volume: &Volume) -> bool {
+        let names_the_class = match (volume.class, self.disposition) {
+            (Class::Anonymous | Class::Named, _) | (Class::Unlisted, Disposition::Keep) => true,
+            (Class::Unlisted, Disposition::Collect { .. }) => {
+                self.conditions.class.contains(&Class::Unlisted)
+            }
+        };
+        names_the_class && self.conditions.matches(volume)
+    }
 }
 
 /// The blast radius and the floors.
@@ -169,14 +185,25 @@ impl Policy {
         if let Some(by_label) = decide_by_labels(volume) {
             return by_label;
         }
-        if let Some(rule) = self.rules.iter().find(|rule| rule.conditions.matches(volume)) {
+        if let Some(rule) = self.rule_on(volume) {
             return Decision::By { rule: Some(rule.name.clone()), disposition: rule.disposition };
         }
         let disposition = match volume.class {
             Class::Anonymous => self.anonymous,
             Class::Named => self.named,
+            // What the engine does not list may be anything: only a rule takes it.
+            Class::Unlisted => Disposition::Keep,
         };
         Decision::By { rule: None, disposition }
+    }
+
+    /// Whether the rule that decides on the volume permits a quarantine in place. No policy of a class does.
+    pub fn permits_in_place(&self, volume: &Volume) -> bool {
+        self.rule_on(volume).is_some_and(|rule| rule.in_place)
+    }
+
+    fn rule_on(&self, volume: &Volume) -> Option<&Rule> {
+        self.rules.iter().find(|rule| rule.decides_on(volume))
     }
 }
 

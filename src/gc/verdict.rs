@@ -84,6 +84,14 @@ pub enum Reason {
     UnfinishedDeletion,
     /// Its manifest is missing or damaged.
     ManifestDamaged,
+    /// The engine does not list it, and no rule names that class.
+    NotListed,
+    /// In quarantine in place, as another line says.
+    InPlace,
+    /// The volume that was quarantined in place is gone, or another one has its name.
+    VolumeGone,
+    /// No rule permits `in_place` for it any more.
+    NotOptedIn,
 }
 
 impl Reason {
@@ -113,6 +121,10 @@ impl Reason {
             Self::UnfinishedRestore => "unfinished_restore",
             Self::UnfinishedDeletion => "unfinished_deletion",
             Self::ManifestDamaged => "manifest_damaged",
+            Self::NotListed => "not_listed",
+            Self::InPlace => "in_place",
+            Self::VolumeGone => "volume_gone",
+            Self::NotOptedIn => "not_opted_in",
         }
     }
 }
@@ -141,7 +153,9 @@ impl Verdict {
 /// A verdict that changes something.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Step {
-    /// Quarantine this volume.
+    /// Release this entry, which is in place.
+    Release(EntryId),
+    /// Quarantine this volume: moved when it can be, else in place.
     Quarantine(VolumeName),
     /// Delete this entry.
     Delete(EntryId),

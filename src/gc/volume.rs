@@ -155,7 +155,7 @@ impl fmt::Display for VolumeIdentity {
     }
 }
 
-/// The two kinds of volume, which have separate policies.
+/// The kinds of volume, which have separate policies.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Class {
@@ -163,10 +163,13 @@ pub enum Class {
     Anonymous,
     /// Given a name by somebody.
     Named,
+    /// No volume of the engine's: a directory among the volumes that it does not list, made behind its back or dropped by it (from
+    /// 29.4 on it drops one without `_data` when it starts). Kept unless a rule names this class.
+    Unlisted,
 }
 
 impl Class {
-    /// The class of a volume: anonymous by its label, or by a generated name without Compose labels (engines before 23.0,
+    /// The class of a volume that the engine lists: anonymous by its label, or by a generated name without Compose labels (engines before 23.0,
     /// and before 27.4 for `--mount`, set no label).
     pub fn of(name: &VolumeName, labels: &BTreeMap<String, String>) -> Self {
         let from_compose = labels.keys().any(|key| key.starts_with(COMPOSE_LABEL_PREFIX));
@@ -182,6 +185,7 @@ impl Class {
         match self {
             Self::Anonymous => "anonymous",
             Self::Named => "named",
+            Self::Unlisted => "unlisted",
         }
     }
 }
@@ -222,6 +226,14 @@ pub enum Unmovable {
     RootNotHere,
     /// A cluster (CSI) volume of Swarm.
     ClusterVolume,
+    /// Nothing proves that the docker root here is that of the engine, which lists no volume and no container.
+    RootUnproven,
+    /// The driver options are not those of a mount alone (`type`, `o`, `device`), so data may lie in `_data` itself.
+    NotAMount,
+    /// `opts.json` on disk and the options that the engine shows are not the same.
+    OptionsDiffer,
+    /// The directory that the driver options are mounted on holds something of its own.
+    MountPointNotEmpty,
 }
 
 impl Unmovable {
@@ -244,6 +256,10 @@ impl Unmovable {
             Self::Unreadable => "unreadable",
             Self::RootNotHere => "root_not_here",
             Self::ClusterVolume => "cluster_volume",
+            Self::RootUnproven => "root_unproven",
+            Self::NotAMount => "not_a_mount",
+            Self::OptionsDiffer => "options_differ",
+            Self::MountPointNotEmpty => "mount_point_not_empty",
         }
     }
 
@@ -266,6 +282,12 @@ impl Unmovable {
             Self::Unreadable => "its directory could not be read",
             Self::RootNotHere => "the docker root is not on this machine",
             Self::ClusterVolume => "it is a Swarm cluster volume",
+            Self::RootUnproven => "nothing proves that this docker root is the engine's, which lists nothing",
+            Self::NotAMount => {
+                "its driver options are not those of a mount alone, so data may lie in `_data` itself"
+            }
+            Self::OptionsDiffer => "its opts.json and the options that the engine shows differ",
+            Self::MountPointNotEmpty => "the directory that its options are mounted on is not empty itself",
         }
     }
 }
@@ -277,7 +299,7 @@ pub struct Volume {
     pub name: VolumeName,
     /// Which volume of that name.
     pub identity: VolumeIdentity,
-    /// Anonymous or named.
+    /// Anonymous or named, or not listed at all.
     pub class: Class,
     /// The volume driver, `local` for the built-in one.
     pub driver: String,
@@ -285,7 +307,8 @@ pub struct Volume {
     pub labels: BTreeMap<String, String>,
     /// `CreatedAt` as the engine shows it. Not an age: see engine notes in [`VolumeIdentity::Record`].
     pub created_at: Option<DateTime<Utc>>,
-    /// Everything that stands in the way of moving it; empty when it can be moved.
+    /// Everything that stands in the way of moving it; empty when it can be moved. [`Unmovable::DriverOptions`] alone: a mount
+    /// of something else whose own directory is empty, so that the engine's removal of it would delete no data.
     pub unmovable: Vec<Unmovable>,
 }
 

@@ -107,6 +107,12 @@ points! {
     DeleteData = "delete.data",
     /// Before an empty volume directory that the engine no longer knows is removed.
     RemoveEmptyVolume = "recovery.remove_empty_volume",
+    /// Before the engine is asked again whether it lists a directory that it did not, the data being in the quarantine.
+    UnlistedAskAgain = "unlisted.ask_again",
+    /// Before the engine is asked once more, the emptied directory being gone.
+    UnlistedAskLast = "unlisted.ask_last",
+    /// Before the evidence is asked for again about a volume in place, its manifest saying that the engine may be asked.
+    InPlaceAskAgain = "in_place.ask_again",
     /// Before the directory of an entry without manifest and data is removed.
     RemoveEmptyEntry = "recovery.remove_empty_entry",
     /// Before the state directory is made.

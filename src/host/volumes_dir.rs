@@ -196,6 +196,16 @@ impl VolumesDir {
         directory::read_file(volume.as_fd(), OPTIONS, LARGEST_OPTIONS)
     }
 
+    /// Whether `_data` itself holds nothing: of a volume with driver options it is what they are mounted on.
+    pub fn is_mount_point_empty(&self, name: &VolumeName) -> rustix::io::Result<bool> {
+        let volume = directory::open_child(self.volumes(), &directory::c_name(name.as_str())?)?;
+        let data = directory::open_child(volume.as_fd(), DATA)?;
+        if directory::facts(data.as_fd())?.is_mount_root {
+            return Err(Errno::BUSY);
+        }
+        Ok(directory::list(data.as_fd())?.is_empty())
+    }
+
     /// What forbids renaming this directory below the docker root.
     fn reasons_against(&self, facts: &Facts) -> Vec<Unmovable> {
         let same_mount = match (facts.mount_id, self.root_facts.mount_id) {

@@ -9,7 +9,7 @@ use crate::gc::entry::{Entry, EntryId, Manifest};
 use crate::gc::policy::Mode;
 use crate::gc::reference::{LastHolder, Reference};
 use crate::gc::verdict::{Action, Reason, Verdict};
-use crate::gc::volume::{Volume, VolumeName};
+use crate::gc::volume::{Volume, VolumeIdentity, VolumeName};
 use crate::host::usage::Usage;
 use crate::sweep::look::Look;
 
@@ -57,7 +57,7 @@ pub struct EngineLine {
 pub struct VolumeLine {
     /// Its name.
     pub name: VolumeName,
-    /// `anonymous` or `named`.
+    /// `anonymous`, `named` or `unlisted`.
     pub class: String,
     /// The volume driver.
     pub driver: String,
@@ -109,7 +109,7 @@ pub struct EntryLine {
     pub entry: String,
     /// The volume it was; none when its manifest is damaged.
     pub name: Option<VolumeName>,
-    /// `quarantined`, `moving`, `in_doubt`, `restoring`, `deleting` or `damaged`.
+    /// `quarantined`, `in_place`, `moving`, `in_doubt`, `in_place_in_doubt`, `restoring`, `deleting` or `damaged`.
     pub state: String,
     /// When it was set aside.
     pub quarantined_at: Option<String>,
@@ -117,7 +117,7 @@ pub struct EntryLine {
     pub delete_at: Option<String>,
     /// Allocated bytes, if known.
     pub size_bytes: Option<u64>,
-    /// Whether a volume of its name exists again.
+    /// Whether another volume has its name.
     pub name_in_use: bool,
     /// What is to happen.
     pub action: Action,
@@ -146,6 +146,9 @@ pub struct Totals {
     pub due_quarantine: usize,
     /// Entries that are due for deletion.
     pub due_delete: usize,
+    /// Entries in place that are due for release.
+    #[serde(default)]
+    pub due_release: usize,
     /// Entries in quarantine.
     pub quarantined: usize,
     /// Measured bytes in volumes that nothing holds.
@@ -185,11 +188,6 @@ impl Report {
             .collect();
         let quarantine = entry_lines(look, sizes);
         let mut notes = inventory.notes().to_vec();
-        for name in crate::witness::observe::unlisted(&look.observation) {
-            notes.push(format!(
-                "the directory volumes/{name} is not listed by the engine: it was made behind its back, and is left alone"
-            ));
-        }
         notes.extend(super::mismatch::notes(look));
         Self {
             schema_version: SCHEMA_VERSION,
@@ -274,13 +272,21 @@ fn entry_line(look: &Look, entry: &Entry, sizes: &Sizes) -> Option<EntryLine> {
         quarantined_at: manifest.map(|manifest| rfc3339(manifest.quarantined_at)),
         delete_at: verdict.due_at.map(rfc3339),
         size_bytes: measured.or_else(|| manifest.and_then(|manifest| manifest.size_bytes)),
-        name_in_use: manifest
-            .is_some_and(|manifest| look.observation.inventory.volume(&manifest.name).is_some()),
+        name_in_use: manifest.is_some_and(|manifest| is_name_in_use(look, manifest)),
         action: verdict.action,
         reason: verdict.reason.word().to_owned(),
         detail: verdict.detail.clone(),
         last_holder: manifest.and_then(|manifest| manifest.last_holder.clone()),
     })
+}
+
+/// An entry in place is its volume, as long as that is there.
+fn is_name_in_use(look: &Look, manifest: &Manifest) -> bool {
+    let identity = VolumeIdentity::Directory(manifest.volume_directory);
+    look.observation
+        .inventory
+        .volume(&manifest.name)
+        .is_some_and(|volume| !(manifest.state.is_in_place() && volume.identity.is_same(&identity)))
 }
 
 fn totals(volumes: &[VolumeLine], quarantine: &[EntryLine]) -> Totals {
@@ -296,6 +302,7 @@ fn totals(volumes: &[VolumeLine], quarantine: &[EntryLine]) -> Totals {
         kept_by_class_bytes: kept_by_class().filter_map(|volume| volume.size_bytes).sum(),
         due_quarantine: volumes.iter().filter(|volume| volume.action == Action::Quarantine).count(),
         due_delete: quarantine.iter().filter(|entry| entry.action == Action::Delete).count(),
+        due_release: quarantine.iter().filter(|entry| entry.action == Action::Release).count(),
         quarantined: quarantine.len(),
         unreferenced_bytes: unreferenced().filter_map(|volume| volume.size_bytes).sum(),
         quarantined_bytes: quarantine.iter().filter_map(|entry| entry.size_bytes).sum(),

@@ -7,7 +7,7 @@ use crate::gc::entry::{Entry, Manifest};
 use crate::gc::policy::{Decision, Disposition};
 use crate::gc::reference::{Holder, Reference, Witness};
 use crate::gc::verdict::Verdict;
-use crate::gc::volume::{Volume, VolumeName};
+use crate::gc::volume::{Class, Unmovable, Volume, VolumeName};
 use crate::sweep::look::Look;
 
 /// What Docker claims of the volume; shown, never decided on.
@@ -97,9 +97,10 @@ fn volume_story(
             line(text, "processes", &format!("are not known, so it would not be moved: {}", safe(why)));
         }
     }
-    let claim = match dangling {
-        Dangling::Yes => "Docker calls it dangling, which proves nothing",
-        Dangling::No => "the engine counts a use of it, so it is left alone",
+    let claim = match (volume.class, dangling) {
+        (Class::Unlisted, _) => "Docker does not list it, so it makes no claim",
+        (_, Dangling::Yes) => "Docker calls it dangling, which proves nothing",
+        (_, Dangling::No) => "the engine counts a use of it, so it is left alone",
     };
     line(text, "dangling", claim);
     line(text, "policy", &policy_story(settings, volume));
@@ -108,6 +109,14 @@ fn volume_story(
     }
     for why in &volume.unmovable {
         line(text, "movable", &format!("no: {} ({})", why.sentence(), why.word()));
+    }
+    if volume.unmovable == [Unmovable::DriverOptions] {
+        let permitted = if settings.policy.permits_in_place(volume) {
+            "the rule permits it"
+        } else {
+            "possible, where a rule says in_place = true"
+        };
+        line(text, "in place", permitted);
     }
     clock_story(text, look, settings, name);
     if let Some(verdict) = look.plan.volumes.get(name) {
@@ -157,7 +166,10 @@ fn coming_story(text: &mut String, coming: &Coming) {
 fn policy_story(settings: &Settings, volume: &Volume) -> String {
     let source = |rule: Option<String>| {
         rule.map_or_else(
-            || format!("[policy.{}]", volume.class.word()),
+            || match volume.class {
+                Class::Unlisted => "no rule matches, which".to_owned(),
+                Class::Anonymous | Class::Named => format!("[policy.{}]", volume.class.word()),
+            },
             |rule| format!("rule {}", safe(&rule)),
         )
     };

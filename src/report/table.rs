@@ -135,7 +135,11 @@ fn summary(totals: &Totals, mode: Mode) -> String {
             if totals.kept_by_class == 1 { "is" } else { "are" }
         ));
     }
-    let due = totals.due_quarantine + totals.due_delete;
+    let due = totals.due_quarantine + totals.due_release + totals.due_delete;
+    let release = match totals.due_release {
+        0 => String::new(),
+        count => format!(", {} to release", counted(count, "entry", "entries")),
+    };
     let verb = match mode {
         Mode::Observe => "would be due, but mode = \"observe\" changes nothing",
         Mode::Quarantine if totals.due_delete > 0 => "due (mode = \"quarantine\" deletes nothing)",
@@ -143,7 +147,7 @@ fn summary(totals: &Totals, mode: Mode) -> String {
     };
     if due > 0 {
         text.push_str(&format!(
-            "{} to quarantine and {} to delete {verb}.\n",
+            "{} to quarantine{release} and {} to delete {verb}.\n",
             counted(totals.due_quarantine, "volume", "volumes"),
             counted(totals.due_delete, "entry", "entries")
         ));

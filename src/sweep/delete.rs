@@ -11,6 +11,7 @@ use super::quarantine::held_by;
 use crate::gc::entry::{Entry, EntryId, EntryState, Manifest};
 use crate::gc::history::{Happening, HistoryLine};
 use crate::gc::ledger::HoldTarget;
+use crate::gc::volume::VolumeName;
 use crate::host::clock;
 use crate::host::directory;
 use crate::host::ledger::Ledger;
@@ -35,6 +36,10 @@ pub enum Begun {
     Deletion(BegunDeletion),
     /// It stays, with the reason.
     Kept(String),
+    /// It was in place, and the engine removed its volume: nothing is left to do.
+    Removed,
+    /// It is in place, and the engine has not said whether it removed its volume.
+    InDoubt(VolumeName, String),
 }
 
 impl Mover<'_> {
@@ -46,6 +51,9 @@ impl Mover<'_> {
             return Ok(Begun::Deletion(BegunDeletion { entry: entry.clone(), manifest: None }));
         }
         let manifest = self.quarantine.manifest(entry)?;
+        if manifest.state == EntryState::InPlace {
+            return self.end_in_place(&manifest).await;
+        }
         if manifest.state != EntryState::Quarantined {
             return Err(StepError::Refused(format!("entry {entry} is {}", manifest.state.word())));
         }
@@ -57,11 +65,17 @@ impl Mover<'_> {
         Ok(Begun::Deletion(BegunDeletion { entry: entry.clone(), manifest: Some(Box::new(manifest)) }))
     }
 
+    /// An operator's hold on an entry, in words.
+    pub(super) fn hold_on(&self, entry: &EntryId) -> Result<Option<String>, StepError> {
+        let (now, target) = (now()?, HoldTarget::Entry { entry: entry.clone() });
+        let hold = self.holds.iter().find(|hold| hold.target == target && hold.is_active(now));
+        Ok(hold.map(|hold| format!("an operator holds it: {}", hold.reason)))
+    }
+
     /// What began to need the entry since the plan was made: the moves before it may have taken long.
     async fn reason_to_keep(&self, manifest: &Manifest, by_hand: bool) -> Result<Option<String>, StepError> {
-        let (now, target) = (now()?, HoldTarget::Entry { entry: manifest.entry.clone() });
-        if let Some(hold) = self.holds.iter().find(|hold| hold.target == target && hold.is_active(now)) {
-            return Ok(Some(format!("an operator holds it: {}", hold.reason)));
+        if let Some(why) = self.hold_on(&manifest.entry)? {
+            return Ok(Some(why));
         }
         let held = self.held().await?;
         if let Some(holder) = held.entries.get(&manifest.entry).and_then(|holders| holders.first()) {

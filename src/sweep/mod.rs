@@ -2,11 +2,14 @@
 
 pub mod delete;
 pub mod heed;
+pub mod in_place;
 pub mod look;
 pub mod mover;
 pub mod quarantine;
 pub mod recover;
+pub mod replace;
 pub mod restore;
+pub mod unlisted;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -86,10 +89,16 @@ pub enum SweepError {
 pub enum Done {
     /// The volume is in quarantine.
     Quarantined(VolumeName, EntryId),
+    /// The volume is in quarantine in place.
+    Marked(VolumeName, EntryId),
     /// The volume was left or put back.
     Left(VolumeName, String),
     /// The engine has not answered.
     InDoubt(VolumeName, EntryId, String),
+    /// The entry was in place and is no more, with the reason; its volume is as it was.
+    Released(EntryId, String),
+    /// The engine removed the volume of an entry in place.
+    Removed(EntryId),
     /// The entry was due, and something began to need it since.
     Kept(EntryId, String),
     /// The entry is gone for good: how many bytes that freed.
@@ -119,7 +128,10 @@ impl Swept {
         let steps = self.done.iter().any(|done| match done {
             Done::Failed(..) | Done::InDoubt(..) => true,
             Done::Quarantined(..)
+            | Done::Marked(..)
             | Done::Left(..)
+            | Done::Released(..)
+            | Done::Removed(_)
             | Done::Kept(..)
             | Done::Deleted(..)
             | Done::DeletionStopped(_) => false,
@@ -127,7 +139,13 @@ impl Swept {
         steps
             || self.recovered.iter().any(|(_, result)| match result {
                 Err(_) | Ok(Recovered::Unresolved(_)) => true,
-                Ok(Recovered::Undone | Recovered::Committed | Recovered::Restored) => false,
+                Ok(
+                    Recovered::Undone
+                    | Recovered::Committed
+                    | Recovered::Restored
+                    | Recovered::Removed
+                    | Recovered::StillInPlace,
+                ) => false,
             })
     }
 }
@@ -237,16 +255,34 @@ impl Sweeper<'_> {
         match step {
             Step::Quarantine(name) => {
                 let Some(volume) = look.observation.inventory.volume(&name) else { return Ok(()) };
-                done.push(match mover.quarantine_volume(volume, by_hand).await {
-                    Ok(Quarantined::Done(entry)) => Done::Quarantined(name, entry),
+                // The guard approved a volume that cannot be moved only where it may be marked.
+                let can_be_moved = volume.unmovable.is_empty();
+                let result = if can_be_moved {
+                    mover.quarantine_volume(volume, by_hand).await
+                } else {
+                    mover.mark_volume(volume, by_hand).await
+                };
+                done.push(match result {
+                    Ok(Quarantined::Done(entry)) if can_be_moved => Done::Quarantined(name, entry),
+                    Ok(Quarantined::Done(entry)) => Done::Marked(name, entry),
                     Ok(Quarantined::Left(why)) => Done::Left(name, why),
                     Ok(Quarantined::InDoubt(entry, why)) => Done::InDoubt(name, entry, why),
                     Err(error) => Done::Failed(format!("quarantine of volume {name}"), error),
                 });
             }
+            Step::Release(entry) => {
+                let verdict = look.plan.entries.get(entry.as_str());
+                let why = verdict.map_or_else(String::new, |verdict| verdict.detail.clone());
+                done.push(match mover.release(&entry, &why) {
+                    Ok(()) => Done::Released(entry, why),
+                    Err(error) => Done::Failed(format!("release of entry {entry}"), error),
+                });
+            }
             Step::Delete(entry) => match mover.begin_deletion(&entry, by_hand).await {
                 Ok(Begun::Deletion(deletion)) => begun.push(deletion),
                 Ok(Begun::Kept(why)) => done.push(Done::Kept(entry, why)),
+                Ok(Begun::Removed) => done.push(Done::Removed(entry)),
+                Ok(Begun::InDoubt(name, why)) => done.push(Done::InDoubt(name, entry, why)),
                 Err(error) => done.push(Done::Failed(format!("deletion of entry {entry}"), error)),
             },
         }
@@ -264,74 +300,6 @@ impl Sweeper<'_> {
             Err(error) => {
                 tracing::error!(%error, entry = entry.as_str(), "deletion failed");
                 Done::Failed(format!("deletion of entry {entry}"), error)
-            }
-        }
-    }
-
-    /// Restores an entry under a name; with `replace`, the volume that has the name now is quarantined first.
-    pub async fn restore(
-        &mut self,
-        entry: &EntryId,
-        target: Option<VolumeName>,
-        replace: Replace,
-    ) -> Result<Restored, SweepError> {
-        let remembered = self.ledger.read()?;
-        let nothing = Order::Delete(std::collections::BTreeSet::new());
-        let look = look(self.engine.reading(), &remembered, self.settings, &nothing, clock::read()?).await?;
-        // To bring data back needs the right engine; whether it sees all references does not matter.
-        let is_doubtful = look.refusals.iter().any(|refusal| refusal.doubt == Doubt::Engine);
-        let (false, Some(root)) = (is_doubtful, look.observation.directory.clone()) else {
-            return Ok(Restored::Refused(Box::new(look)));
-        };
-        let Some(locked) = self.lock(&root, false).await? else {
-            return Err(StepError::Refused(format!("there is no quarantine, so no entry {entry}")).into());
-        };
-        let mut mover = self.mover(&root, &look, &locked.directory)?;
-        mover.recover().await?;
-        let manifest = mover.quarantine.manifest(entry)?;
-        let name = target.unwrap_or_else(|| manifest.name.clone());
-        // Nothing is taken away for a restore that is going to be refused.
-        mover.check_entry(&manifest, &name)?;
-        let replaced = match replace {
-            Replace::Refuse => None,
-            Replace::Quarantine => self.make_room(&root, &locked.directory, &name).await?,
-        };
-        let mut mover = self.mover(&root, &look, &locked.directory)?;
-        if let Err(error) = mover.restore(&manifest, &name).await {
-            return Err(match replaced {
-                None => error.into(),
-                Some(replaced) => mover.swap_back(error, &replaced, &name).await?.into(),
-            });
-        }
-        Ok(Restored::Done { manifest: Box::new(manifest), name, replaced })
-    }
-
-    /// Quarantines the volume that has a name now, by all the rules, so that another can be restored under it.
-    async fn make_room(
-        &mut self,
-        root: &Arc<VolumesDir>,
-        directory: &QuarantineDir,
-        name: &VolumeName,
-    ) -> Result<Option<EntryId>, SweepError> {
-        let order = Order::Quarantine(std::iter::once(name.clone()).collect());
-        let remembered = self.ledger.read()?;
-        let look = look(self.engine.reading(), &remembered, self.settings, &order, clock::read()?).await?;
-        let Some(volume) = look.observation.inventory.volume(name) else { return Ok(None) };
-        if let Some(refusal) = look.refusals.first() {
-            let why = format!("volume {name} cannot be replaced: {}", refusal.text);
-            return Err(StepError::Refused(why).into());
-        }
-        let steps = guard::approve(&look.plan, look.situation(self.settings), &order)
-            .map_err(SweepError::Violations)?
-            .into_steps();
-        if steps.is_empty() {
-            let why = look.plan.volumes.get(name).map_or("it is kept", |verdict| verdict.detail.as_str());
-            return Err(StepError::Refused(format!("volume {name} cannot be replaced: {why}")).into());
-        }
-        match self.mover(root, &look, directory)?.quarantine_volume(volume, true).await? {
-            Quarantined::Done(entry) => Ok(Some(entry)),
-            Quarantined::Left(why) | Quarantined::InDoubt(_, why) => {
-                Err(StepError::Refused(format!("volume {name} cannot be replaced: {why}")).into())
             }
         }
     }
@@ -383,6 +351,7 @@ impl Sweeper<'_> {
             .map(|step| {
                 let (volume, entry, what) = match step {
                     Step::Quarantine(name) => (Some(name.clone()), None, "quarantine"),
+                    Step::Release(id) => (None, Some(id.clone()), "release"),
                     Step::Delete(id) => (None, Some(id.clone()), "deletion"),
                 };
                 let record = volume.as_ref().and_then(|name| look.ledger.volumes.get(name));
@@ -420,40 +389,16 @@ impl Sweeper<'_> {
     }
 }
 
-/// What a restore does with a volume that has the name.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Replace {
-    /// It refuses.
-    Refuse,
-    /// It quarantines that volume first.
-    Quarantine,
-}
-
-/// What became of a restore.
-#[derive(Debug)]
-pub enum Restored {
-    /// The volume is back.
-    Done {
-        /// The entry that it was.
-        manifest: Box<Manifest>,
-        /// Its name now.
-        name: VolumeName,
-        /// The entry that the volume which had the name became.
-        replaced: Option<EntryId>,
-    },
-    /// A brake held.
-    Refused(Box<Look>),
-}
-
 /// How many steps of each kind a list of results holds, for one line of summary.
 pub fn count(done: &[Done]) -> BTreeMap<&'static str, usize> {
     let mut counts = BTreeMap::new();
     for one in done {
         let word = match one {
-            Done::Quarantined(..) => "quarantined",
+            Done::Quarantined(..) | Done::Marked(..) => "quarantined",
+            Done::Released(..) => "released",
             Done::Left(..) | Done::Kept(..) => "left",
             Done::InDoubt(..) => "in doubt",
-            Done::Deleted(..) => "deleted",
+            Done::Deleted(..) | Done::Removed(_) => "deleted",
             Done::DeletionStopped(_) => "stopped",
             Done::Failed(..) => "failed",
         };

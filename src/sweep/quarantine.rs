@@ -8,6 +8,8 @@
 //! 6. ask the engine once to forget the volume,
 //! 7. write `quarantined`, or undo the rename when the engine refused.
 //!
+//! For a directory that the engine does not list, `unlisted` takes the place of the last three.
+//!
 //! A crash after any of them leaves a manifest from which `recover` goes on.
 
 use std::os::fd::AsFd as _;
@@ -22,7 +24,7 @@ use crate::gc::history::Happening;
 use crate::gc::ledger::Clock;
 use crate::gc::policy::{Decision, Disposition};
 use crate::gc::reference::Reference;
-use crate::gc::volume::{Unmovable, Volume, VolumeIdentity};
+use crate::gc::volume::{Class, Unmovable, Volume, VolumeIdentity, VolumeName};
 use crate::host::engine::{DeleteAnswer, wire};
 use crate::host::fault::{self, Point};
 use crate::host::quarantine::QuarantineError;
@@ -90,55 +92,72 @@ impl Mover<'_> {
                 return Err(error);
             }
         }
-        self.forget(manifest, WayBack::Open).await
+        match volume.class {
+            Class::Unlisted => self.settle_unlisted(&manifest).await,
+            Class::Anonymous | Class::Named => self.forget(manifest, WayBack::Open).await,
+        }
     }
 
-    /// The last look before anything is written: the same volume, movable, known to the engine, held by nobody.
+    /// The last look before anything is written: the same volume, movable, known to the engine or not as before, held by nobody.
     async fn look_again(&self, volume: &Volume) -> Result<Result<Observed, String>, StepError> {
         let observed = self.volumes.observe(&volume.name);
         if let Some(why) = observed.unmovable.first() {
             return Ok(Err(why.sentence().to_owned()));
         }
-        let same = observed
-            .directory
-            .as_ref()
-            .is_some_and(|facts| volume.identity.is_same(&VolumeIdentity::Directory(facts.identity)));
-        if !same {
+        if !is_same(&observed, &volume.identity) {
             return Ok(Err("it is another volume of that name by now".to_owned()));
         }
         if let Some(why) = self.volumes.has_project_quota(&volume.name) {
             return Ok(Err(why));
         }
-        match self.engine.reading().volume(&volume.name).await? {
-            None => return Ok(Err("the engine does not know it any more".to_owned())),
-            Some(told) if !is_plain(&told) => {
-                return Ok(Err("the engine shows another driver, scope or options by now".to_owned()));
-            }
-            Some(_) => {}
+        let objection = match volume.class {
+            Class::Unlisted => self.reason_against_unlisted(&volume.name).await?,
+            Class::Anonymous | Class::Named => self.reason_against_listed(&volume.name).await?,
+        };
+        if let Some(why) = objection {
+            return Ok(Err(why));
         }
-        // A container that is being made holds the volume in the engine's memory before any list shows it. The DELETE would be
-        // refused, but the data would have been away for a moment, which is enough to make that container's start fail for good.
-        if !self.engine.reading().is_dangling(&volume.name).await? {
-            return Ok(Err("the engine counts a use of it that no container shows yet".to_owned()));
-        }
-        // I1: what began to use it since the plan was made.
-        let held = self.held().await?;
-        if let Some(reference) = held.volumes.get(&volume.name).and_then(|held| held.first()) {
-            return Ok(Err(held_by(reference)));
-        }
-        if held.mounted.contains(&volume.name) {
-            return Ok(Err(Unmovable::Mounted.sentence().to_owned()));
-        }
-        let process = kernel::processes_in(self.volumes.volumes(), volume.name.as_str()).await?;
-        Ok(match process {
-            Some(process) => {
-                Err(format!("process {} {} is in it: {}", process.id, process.name, process.detail))
-            }
+        Ok(match self.who_needs(&volume.name).await? {
+            Some(why) => Err(why),
             None => Ok(observed),
         })
     }
 
-    fn make_manifest(
+    /// Why the engine's view forbids to move a volume that it listed.
+    async fn reason_against_listed(&self, name: &VolumeName) -> Result<Option<String>, StepError> {
+        match self.engine.reading().volume(name).await? {
+            None => return Ok(Some("the engine does not know it any more".to_owned())),
+            Some(told) if !is_plain(&told) => {
+                return Ok(Some("the engine shows another driver, scope or options by now".to_owned()));
+            }
+            Some(_) => {}
+        }
+        self.reason_counted(name).await
+    }
+
+    /// What the engine itself counts as a use, whatever the lists show.
+    pub(super) async fn reason_counted(&self, name: &VolumeName) -> Result<Option<String>, StepError> {
+        // A container that is being made holds the volume in the engine's memory before any list shows it. The DELETE would be
+        // refused, but the data would have been away for a moment, which is enough to make that container's start fail for good.
+        let is_counted = !self.engine.reading().is_dangling(name).await?;
+        Ok(is_counted.then(|| "the engine counts a use of it that no container shows yet".to_owned()))
+    }
+
+    /// I1: what began to use it since the plan was made.
+    pub(super) async fn who_needs(&self, name: &VolumeName) -> Result<Option<String>, StepError> {
+        let held = self.held().await?;
+        if let Some(reference) = held.volumes.get(name).and_then(|held| held.first()) {
+            return Ok(Some(held_by(reference)));
+        }
+        if held.mounted.contains(name) {
+            return Ok(Some(Unmovable::Mounted.sentence().to_owned()));
+        }
+        let process = kernel::processes_in(self.volumes.volumes(), name.as_str()).await?;
+        Ok(process
+            .map(|process| format!("process {} {} is in it: {}", process.id, process.name, process.detail)))
+    }
+
+    pub(super) fn make_manifest(
         &self,
         volume: &Volume,
         observed: &Observed,
@@ -260,7 +279,7 @@ impl Mover<'_> {
     }
 
     /// Waits for the engine's answer; when the program shall end, not for long: the manifest says `in_doubt`, so nothing is lost.
-    async fn delete_or_stop(&self, manifest: &Manifest) -> DeleteAnswer {
+    pub(super) async fn delete_or_stop(&self, manifest: &Manifest) -> DeleteAnswer {
         let give_up = async {
             self.stop.cancelled().await;
             tokio::time::sleep(STOP_PATIENCE).await;
@@ -281,7 +300,9 @@ impl Mover<'_> {
             EntryState::InDoubt { .. }
             | EntryState::Moving
             | EntryState::Quarantined
-            | EntryState::Restoring { .. } => None,
+            | EntryState::Restoring { .. }
+            | EntryState::InPlace
+            | EntryState::InPlaceInDoubt { .. } => None,
         };
         let known = Manifest { name_unsafe_until, ..manifest.clone() };
         let mut manifest = self.set_state(&known, EntryState::Quarantined)?;
@@ -341,6 +362,14 @@ pub(super) fn is_plain(told: &wire::Volume) -> bool {
         && told.scope == "local"
         && told.options.as_ref().is_none_or(std::collections::BTreeMap::is_empty)
         && told.cluster_volume.is_none()
+}
+
+/// Whether it is still that very volume (I11).
+pub(super) fn is_same(observed: &Observed, identity: &VolumeIdentity) -> bool {
+    observed
+        .directory
+        .as_ref()
+        .is_some_and(|facts| identity.is_same(&VolumeIdentity::Directory(facts.identity)))
 }
 
 pub(super) fn held_by(reference: &Reference) -> String {

@@ -9,7 +9,7 @@ use super::mover::{Mover, StepError, now};
 use super::quarantine::{Quarantined, WayBack, held_by, is_plain};
 use crate::gc::entry::{Entry, EntryState, Manifest};
 use crate::gc::history::Happening;
-use crate::gc::volume::VolumeName;
+use crate::gc::volume::{Class, VolumeName};
 use crate::host::engine::wire;
 use crate::host::pulse;
 use crate::host::quarantine::QuarantineError;
@@ -32,6 +32,10 @@ pub enum Recovered {
     Committed,
     /// The restore was finished: the volume is back.
     Restored,
+    /// The engine had removed the volume, which was in quarantine in place.
+    Removed,
+    /// The engine did not remove the volume: it is in quarantine in place, as before.
+    StillInPlace,
     /// Nothing could be proven; the data stays where it is.
     Unresolved(String),
 }
@@ -51,11 +55,15 @@ impl Mover<'_> {
             let Entry::Known(manifest) = entry else { continue };
             pulse::beat();
             let result = match &manifest.state {
-                EntryState::Quarantined => continue,
+                EntryState::Quarantined | EntryState::InPlace => continue,
                 EntryState::Moving => self.recover_moving(&manifest).await,
                 EntryState::InDoubt { in_doubt_since, asked_directly } => {
                     let age = now()? - *in_doubt_since;
                     self.recover_in_doubt(&manifest, age, *asked_directly).await
+                }
+                EntryState::InPlaceInDoubt { in_doubt_since, asked_directly } => {
+                    let age = now()? - *in_doubt_since;
+                    self.recover_in_place(&manifest, age, *asked_directly).await
                 }
                 EntryState::Restoring { restoring_to } => {
                     self.recover_restoring(&manifest, restoring_to).await
@@ -77,14 +85,23 @@ impl Mover<'_> {
             return Ok(Recovered::Undone);
         }
         match self.engine.reading().volume(&manifest.name).await? {
-            Some(told) => self.put_back_or_keep(manifest, &told),
+            Some(told) => self.put_back_or_keep(manifest, &told).await,
             None => self.engine_lost_it(manifest).await,
         }
     }
 
     /// The engine lists the volume; its data goes back unless the name is another volume's by now.
-    fn put_back_or_keep(&mut self, manifest: &Manifest, told: &wire::Volume) -> Result<Recovered, StepError> {
+    async fn put_back_or_keep(
+        &mut self,
+        manifest: &Manifest,
+        told: &wire::Volume,
+    ) -> Result<Recovered, StepError> {
         if is_plain(told) {
+            if self.volumes.observe(&manifest.name).directory.is_none() {
+                // The engine took a directory for a volume that was removed since; see `commit_unlisted`.
+                self.place(manifest, &manifest.name).await?;
+                return Ok(Recovered::Restored);
+            }
             match self.quarantine.put_back(&self.volumes, manifest) {
                 Ok(()) => {
                     self.quarantine.drop_entry(&manifest.entry)?;
@@ -100,18 +117,38 @@ impl Mover<'_> {
         Ok(Recovered::Committed)
     }
 
-    /// The engine does not know the volume although it was never asked to forget it: from 29.4 on it drops a volume without
-    /// `_data` when it starts. When something still wants the volume it is restored, else it is in quarantine.
+    /// The engine does not know the volume although it was never asked to forget it: it never did, or from 29.4 on it dropped a
+    /// volume without `_data` when it started. When something still wants the volume it is restored, else it is in quarantine.
     async fn engine_lost_it(&mut self, manifest: &Manifest) -> Result<Recovered, StepError> {
-        let wanted = self.held().await?.volumes.contains_key(&manifest.name);
-        self.quarantine.remove_empty_volume_directory(&self.volumes, &manifest.name)?;
-        self.commit(manifest)?;
-        if wanted {
-            let manifest = self.quarantine.manifest(&manifest.entry)?;
-            self.restore(&manifest, &manifest.name.clone()).await?;
-            return Ok(Recovered::Restored);
+        let held = self.held().await?;
+        let wanted = held.volumes.contains_key(&manifest.name) || held.entries.contains_key(&manifest.entry);
+        if wanted && manifest.class == Class::Unlisted && self.put_back_unlisted(manifest)? {
+            return Ok(Recovered::Undone);
         }
-        Ok(Recovered::Committed)
+        self.quarantine.remove_empty_volume_directory(&self.volumes, &manifest.name)?;
+        if !wanted {
+            return self.commit_unlisted(manifest).await;
+        }
+        self.commit(manifest)?;
+        let manifest = self.quarantine.manifest(&manifest.entry)?;
+        self.restore(&manifest, &manifest.name.clone()).await?;
+        Ok(Recovered::Restored)
+    }
+
+    /// What the engine does not list goes back as it was, when its directory is there still.
+    fn put_back_unlisted(&mut self, manifest: &Manifest) -> Result<bool, StepError> {
+        if self.volumes.observe(&manifest.name).directory.is_none() {
+            return Ok(false);
+        }
+        match self.quarantine.put_back(&self.volumes, manifest) {
+            Ok(()) => {
+                self.quarantine.drop_entry(&manifest.entry)?;
+                self.record(Happening::RolledBack, manifest, "its move had been interrupted")?;
+                Ok(true)
+            }
+            Err(QuarantineError::Exists { .. } | QuarantineError::NotTheSame { .. }) => Ok(false),
+            Err(error) => Err(error.into()),
+        }
     }
 
     /// I5: the engine may have been asked, and may still do it. Going forward is always safe, because the data is out of its
@@ -146,7 +183,7 @@ impl Mover<'_> {
                 Quarantined::Left(_) => Recovered::Undone,
                 Quarantined::InDoubt(_, why) => Recovered::Unresolved(why),
             }),
-            (Some(_), WayBack::Open) => self.put_back_or_keep(manifest, &told),
+            (Some(_), WayBack::Open) => self.put_back_or_keep(manifest, &told).await,
             (Some(holder), WayBack::Closed) => Ok(Recovered::Unresolved(format!(
                 "{holder}, but an order to forget it went through a proxy and may still arrive; its data is kept in {}, and a \
                  sweep puts it back one hour after the order",
@@ -198,7 +235,9 @@ impl Mover<'_> {
 
 fn is_in_doubt(entry: &Entry) -> bool {
     match entry {
-        Entry::Known(manifest) => matches!(manifest.state, EntryState::InDoubt { .. }),
+        Entry::Known(manifest) => {
+            matches!(manifest.state, EntryState::InDoubt { .. } | EntryState::InPlaceInDoubt { .. })
+        }
         Entry::Deleting(_) | Entry::Damaged { .. } => false,
     }
 }

@@ -16,6 +16,11 @@ impl Mover<'_> {
     /// Restores an entry as the volume `name`.
     pub async fn restore(&mut self, manifest: &Manifest, name: &VolumeName) -> Result<(), StepError> {
         self.check_restorable(manifest, name).await?;
+        self.place(manifest, name).await
+    }
+
+    /// From a name without a directory on.
+    pub(super) async fn place(&mut self, manifest: &Manifest, name: &VolumeName) -> Result<(), StepError> {
         let restoring = self.set_state(manifest, EntryState::Restoring { restoring_to: name.clone() })?;
         if let Err(error) = self.quarantine.make_volume_directory(&self.volumes, name) {
             if !matches!(error, QuarantineError::Exists { .. }) {
@@ -71,6 +76,12 @@ impl Mover<'_> {
                     manifest.entry
                 ));
             }
+            EntryState::InPlace | EntryState::InPlaceInDoubt { .. } => {
+                return refuse(format!(
+                    "entry {} is in place: its volume never left Docker, so there is nothing to restore",
+                    manifest.entry
+                ));
+            }
             EntryState::Moving | EntryState::Restoring { .. } => {
                 return refuse(format!(
                     "entry {} is unfinished ({}); run `volgc sweep`, which finishes or undoes it",
@@ -113,13 +124,16 @@ impl Mover<'_> {
         let now = now()?;
         let unsafe_until = self.quarantine.entries()?.into_iter().filter_map(|entry| match entry {
             Entry::Known(manifest) if manifest.name == *name => match manifest.state {
-                EntryState::InDoubt { in_doubt_since, asked_directly: false } => {
+                EntryState::InDoubt { in_doubt_since, asked_directly: false }
+                | EntryState::InPlaceInDoubt { in_doubt_since, asked_directly: false } => {
                     in_doubt_since.checked_add_signed(BEHIND_PROXY)
                 }
                 EntryState::InDoubt { .. }
                 | EntryState::Moving
                 | EntryState::Quarantined
-                | EntryState::Restoring { .. } => manifest.name_unsafe_until,
+                | EntryState::Restoring { .. }
+                | EntryState::InPlace
+                | EntryState::InPlaceInDoubt { .. } => manifest.name_unsafe_until,
             },
             Entry::Known(_) | Entry::Deleting(_) | Entry::Damaged { .. } => None,
         });

@@ -6,6 +6,7 @@
 pub mod binds;
 pub mod containers_on_disk;
 pub mod engine;
+pub mod in_place;
 pub mod index;
 pub mod kernel;
 pub mod observe;
@@ -13,6 +14,7 @@ pub mod operator;
 pub mod options;
 pub mod root;
 pub mod swarm;
+mod unlisted;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;

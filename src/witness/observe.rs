@@ -7,13 +7,13 @@ use chrono::{DateTime, Utc};
 use rayon::iter::{IntoParallelIterator as _, ParallelIterator as _};
 
 use super::index::VolumeIndex;
-use super::{EvidenceError, Scene, ask_all, engine as engine_witness, options, root};
+use super::root::Standing;
+use super::{EvidenceError, Scene, ask_all, engine as engine_witness, in_place, options, root, unlisted};
 use crate::gc::entry::EntryId;
 use crate::gc::inventory::{EngineIdentity, Inventory};
 use crate::gc::ledger::Hold;
 use crate::gc::reference::{Holder, Reference};
 use crate::gc::volume::{Class, Unmovable, Volume, VolumeIdentity, VolumeName};
-use crate::host::directory;
 use crate::host::engine::{Engine, cluster, wire};
 use crate::host::fault::{self, Point};
 use crate::host::volumes_dir::{Observed, VolumesDir};
@@ -68,17 +68,22 @@ pub async fn observe(engine: &Engine, context: Context<'_>) -> Result<Observatio
     let index = Arc::new(make_index(&info.docker_root_dir, directory.clone(), &listed, on_disk)?);
     let scene = scene(engine, &info, &containers, &index, context);
     let evidence = ask_all(scene).await?;
-    let root_problem = not_here.or_else(|| {
-        // Podman's root proves nothing, having no container directories; what Podman is refused for is another reason.
-        let root = directory.as_deref().filter(|_| !engine.is_podman())?;
-        root::problem(root, &info, &containers, &listed, &index)
-    });
-    let root_problem = root_problem.or_else(|| cluster::fall_through(engine.api_version(), &info));
+    // Podman's root proves nothing, having no container directories; what Podman is refused for is another reason.
+    let proving = directory.as_deref().filter(|_| !engine.is_podman());
+    let standing = proving.map(|root| root::standing(root, &info, &containers, &listed, &index));
+    let elsewhere = match &standing {
+        Some(Standing::Elsewhere(why)) => Some(why.clone()),
+        Some(Standing::Proven | Standing::Unproven) | None => None,
+    };
+    let root_problem = not_here.or(elsewhere).or_else(|| cluster::fall_through(engine.api_version(), &info));
 
-    let mut volumes = Vec::with_capacity(listed.len());
+    let mut volumes = Vec::with_capacity(index.observed().len());
     for volume in listed {
         volumes.push(make_volume(volume, &index, root_problem.is_some(), &evidence.mounted)?);
     }
+    let names: BTreeSet<VolumeName> = volumes.iter().map(|volume: &Volume| volume.name.clone()).collect();
+    let is_proven = root_problem.is_none() && standing == Some(Standing::Proven);
+    volumes.extend(unlisted::volumes(engine, &index, &names, is_proven, &evidence.mounted).await?);
     let mut answers = evidence.answers;
     if let Some(first) = answers.first_mut() {
         first.notes.extend(warnings.into_iter().map(|warning| format!("the engine warns: {warning}")));
@@ -204,7 +209,8 @@ fn make_volume(
     let seen = index.observed().get(&name);
     let directory = seen.and_then(|seen| seen.directory.as_ref());
     let is_local = listed.driver == "local";
-    let has_options = listed.options.is_some_and(|options| !options.is_empty());
+    let options = listed.options.unwrap_or_default();
+    let has_options = !options.is_empty();
     let mut unmovable = Vec::new();
     let checks = [
         (!is_local, Unmovable::OtherDriver),
@@ -222,6 +228,11 @@ fn make_volume(
     if has_options {
         // Then the file is where the engine keeps them.
         unmovable.retain(|why| *why != Unmovable::OptionsFile);
+    }
+    if unmovable == [Unmovable::DriverOptions]
+        && let Some(root) = index.directory()
+    {
+        unmovable.extend(in_place::obstacles(root, &name, &options));
     }
     unmovable.dedup();
     let identity = match directory {
@@ -241,17 +252,4 @@ fn make_volume(
         created_at,
         unmovable,
     })
-}
-
-/// The names of the directories that the engine does not list, for the report.
-pub fn unlisted(observation: &Observation) -> Vec<String> {
-    observation
-        .index
-        .observed()
-        .keys()
-        .filter(|name| observation.inventory.volume(name).is_none())
-        .map(|name| {
-            directory::c_name(name.as_str()).map_or_else(|_| name.to_string(), |name| directory::shown(&name))
-        })
-        .collect()
 }

@@ -74,7 +74,7 @@ fn linked_path(directory: &VolumesDir, name: &VolumeName) -> Result<OptionPath, 
 
 /// The options that the engine mounts a volume with, under the names that the API has for them. A file that cannot be read or
 /// understood hides what it leads into (I2).
-fn options_on_disk(
+pub(super) fn options_on_disk(
     directory: &VolumesDir,
     name: &VolumeName,
 ) -> Result<BTreeMap<String, String>, EvidenceError> {

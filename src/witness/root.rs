@@ -15,35 +15,61 @@ use crate::host::volumes_dir::VolumesDir;
 /// What 20.10 tells as the change time of `_data` when there is none: year 1.
 const NO_DATA: i64 = -62_135_596_800;
 
-/// Why the root here is not the engine's, or could not be proven to be; none when it is.
+/// Whether the root here is the engine's.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Standing {
+    /// It is.
+    Proven,
+    /// Nothing speaks for it and nothing against it, because the engine has neither a container nor a local volume: then nothing
+    /// that the engine does not list may be touched either.
+    Unproven,
+    /// It is not, or what should prove it does not.
+    Elsewhere(String),
+}
+
+/// Whose root this is.
 ///
 /// Container IDs are random, so one container directory that is here proves it. Without containers the engine's ID on disk
 /// (`engine-id`, Docker 24 and later) does, else a volume whose time of change is the one the engine tells. A root without any
-/// volume needs no proof: there is nothing to move.
-pub fn problem(
+/// volume needs no proof: there is nothing of the engine's to move.
+pub fn standing(
     root: &VolumesDir,
     info: &Info,
     containers: &[Container],
     volumes: &[Volume],
     index: &VolumeIndex,
-) -> Option<String> {
+) -> Standing {
     let here = root.root_path().display();
     if !containers.is_empty() {
         let found = containers.iter().any(|container| has_container(root.root(), &container.id));
-        return (!found).then(|| {
-            format!("none of the engine's {} containers has its directory in {here}/containers: the engine runs elsewhere", containers.len())
-        });
+        return if found {
+            Standing::Proven
+        } else {
+            let count = containers.len();
+            Standing::Elsewhere(format!(
+                "none of the engine's {count} containers has its directory in {here}/containers: the engine runs elsewhere"
+            ))
+        };
     }
     if let Some(id) = engine_id(root.root()) {
-        return (id != info.id)
-            .then(|| format!("{here}/engine-id is of another engine ({id}, not {})", info.id));
+        return if id == info.id {
+            Standing::Proven
+        } else {
+            Standing::Elsewhere(format!("{here}/engine-id is of another engine ({id}, not {})", info.id))
+        };
     }
     let mut local = volumes.iter().filter(|volume| volume.driver == "local").peekable();
-    local.peek()?;
+    if local.peek().is_none() {
+        return Standing::Unproven;
+    }
     let proven = local.any(|volume| changed_when_the_engine_says(volume, index).unwrap_or(false));
-    (!proven).then(|| {
-        format!("no volume directory in {here} is as old as the engine says: the engine runs elsewhere")
-    })
+    if proven {
+        Standing::Proven
+    } else {
+        let why =
+            format!("no volume directory in {here} is as old as the engine says: the engine runs elsewhere");
+        Standing::Elsewhere(why)
+    }
 }
 
 fn has_container(root: BorrowedFd<'_>, id: &str) -> bool {

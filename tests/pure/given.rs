@@ -109,6 +109,9 @@ pub struct GivenEntry {
     /// At the last sweep its name was in use.
     #[serde(default)]
     name_was_in_use: bool,
+    /// In place: it marked another volume of that name.
+    #[serde(default)]
+    other_volume: bool,
     /// An operator's hold; with how many hours it has left, none for ever.
     hold: Option<GivenHold>,
 }
@@ -128,6 +131,8 @@ pub enum State {
     Moving,
     InDoubt,
     Restoring,
+    InPlace,
+    InPlaceInDoubt,
     Deleting,
     Damaged,
 }
@@ -230,6 +235,10 @@ impl GivenEntry {
             State::Moving => EntryState::Moving,
             State::InDoubt => EntryState::InDoubt { in_doubt_since: now(), asked_directly: true },
             State::Restoring => EntryState::Restoring { restoring_to: name(&self.name) },
+            State::InPlace => EntryState::InPlace,
+            State::InPlaceInDoubt => {
+                EntryState::InPlaceInDoubt { in_doubt_since: now(), asked_directly: true }
+            }
             State::Deleting => return Entry::Deleting(id(text)),
             State::Damaged => {
                 return Entry::Damaged { directory: text.to_owned(), problem: "not JSON".to_owned() };
@@ -241,6 +250,7 @@ impl GivenEntry {
             class: self.class,
             labels: self.labels.clone(),
             rule: self.rule.clone(),
+            volume_directory: directory(if self.other_volume { 9 } else { 7 }),
             delete_after_seconds: promised,
             ..manifest(&id(text), &self.name)
         }))

@@ -347,6 +347,7 @@ impl Host {
                 });
                 self.quarantined += 1;
             }
+            Step::Release(entry) => panic!("{entry} is not in place"),
             Step::Delete(entry) => {
                 let at = self.entries.iter().position(|manifest| manifest.entry == entry).unwrap();
                 let manifest = self.entries.remove(at);

@@ -111,6 +111,7 @@ impl Scenario {
 fn show(step: &Step) -> String {
     match step {
         Step::Quarantine(name) => format!("quarantine {name}"),
+        Step::Release(entry) => format!("release {entry}"),
         Step::Delete(entry) => format!("delete {entry}"),
     }
 }

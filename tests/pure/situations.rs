@@ -15,7 +15,7 @@ use volgc::gc::plan::{Order, Quarantine};
 use volgc::gc::policy::{Disposition, LabelMatch, Limits, Match, Mode, Policy, Rule};
 use volgc::gc::reference::{HolderKind, Reference, Witness};
 use volgc::gc::verdict::Reason;
-use volgc::gc::volume::{Class, Unmovable, Volume, VolumeIdentity, VolumeName};
+use volgc::gc::volume::{Class, DirectoryIdentity, Unmovable, Volume, VolumeIdentity, VolumeName};
 
 use super::{Scene, answers, directory, engine, id, limits, manifest, name, now, reference, volume};
 use crate::every;
@@ -25,7 +25,8 @@ const HALF_DAY: Duration = Duration::from_hours(12);
 pub fn every_unmovable() -> Vec<Unmovable> {
     every![
         Unmovable: OtherDriver, OtherScope, DriverOptions, OptionsFile, NoDirectory, NotADirectory, NoData, ForeignContent,
-        OtherFileSystem, Mounted, NameNotAccepted, Immutable, ProjectQuota, Unreadable, RootNotHere, ClusterVolume
+        OtherFileSystem, Mounted, NameNotAccepted, Immutable, ProjectQuota, Unreadable, RootNotHere, ClusterVolume,
+        RootUnproven, NotAMount, OptionsDiffer, MountPointNotEmpty
     ]
 }
 
@@ -34,7 +35,8 @@ pub fn every_reason() -> Vec<Reason> {
     every![
         Reason: Held, KeepLabel, MalformedLabel, RuleKeep, ClassKeep, Unmovable(Unmovable::Mounted), SuddenOrphan,
         FirstSighting, WithinGrace, TooFewSightings, LimitPerSweep, NotOrdered, GraceOver, ByHand, Hold, InQuarantine,
-        OperatorDeletes, NameInUse, UnfinishedMove, InDoubt, UnfinishedRestore, UnfinishedDeletion, ManifestDamaged
+        OperatorDeletes, NameInUse, UnfinishedMove, InDoubt, UnfinishedRestore, UnfinishedDeletion, ManifestDamaged,
+        NotListed, InPlace, VolumeGone, NotOptedIn
     ]
 }
 
@@ -81,6 +83,8 @@ pub struct RawEntry {
     pub state: RawState,
     /// Which volume's name; there may be none that many.
     pub of: usize,
+    /// In place: it marked another volume of that name.
+    pub other: bool,
     pub labels: BTreeMap<String, String>,
     /// In half days.
     pub promised: Option<u32>,
@@ -121,9 +125,10 @@ fn hold() -> impl Strategy<Value = Option<i64>> {
 }
 
 fn raw_volume() -> impl Strategy<Value = RawVolume> {
-    let class = prop_oneof![3 => Just(Class::Anonymous), 1 => Just(Class::Named)];
+    let class = prop_oneof![6 => Just(Class::Anonymous), 2 => Just(Class::Named), 1 => Just(Class::Unlisted)];
     let unmovable = prop_oneof![
         14 => Just(Vec::new()),
+        3 => Just(vec![Unmovable::DriverOptions]),
         1 => proptest::sample::subsequence(every_unmovable(), 1..3),
     ];
     let holders = prop_oneof![
@@ -150,6 +155,8 @@ fn raw_entry() -> impl Strategy<Value = RawEntry> {
         1 => Just(RawState::Known(EntryState::Moving)),
         1 => Just(RawState::Known(EntryState::InDoubt { in_doubt_since: now(), asked_directly: true })),
         1 => Just(RawState::Known(EntryState::Restoring { restoring_to: name("back") })),
+        4 => Just(RawState::Known(EntryState::InPlace)),
+        1 => Just(RawState::Known(EntryState::InPlaceInDoubt { in_doubt_since: now(), asked_directly: true })),
         1 => Just(RawState::Deleting),
         1 => Just(RawState::Damaged),
     ];
@@ -157,18 +164,18 @@ fn raw_entry() -> impl Strategy<Value = RawEntry> {
     let is_held = prop::bool::weighted(0.1);
     let is_named = prop::bool::weighted(0.1);
     let clock = option::weighted(0.9, clock());
-    (state, 0_usize..30, labels(), promised, clock, is_held, is_named, hold()).prop_map(
-        |(state, of, labels, promised, clock, is_held, is_named, hold)| RawEntry {
+    (state, 0_usize..30, prop::bool::weighted(0.1), labels(), promised, clock, is_held, is_named, hold())
+        .prop_map(|(state, of, other, labels, promised, clock, is_held, is_named, hold)| RawEntry {
             state,
             of,
+            other,
             labels,
             promised,
             clock,
             is_held,
             is_named,
             hold,
-        },
-    )
+        })
 }
 
 fn disposition() -> impl Strategy<Value = Disposition> {
@@ -186,13 +193,18 @@ fn rules() -> impl Strategy<Value = Vec<Rule>> {
         Match { label: vec![stage], ..Match::default() },
         Match { volume: vec![glob("v0[0-3]"), glob("*5")], ..Match::default() },
         Match { class: vec![Class::Named], volume: vec![glob("v*")], ..Match::default() },
+        Match { class: vec![Class::Unlisted, Class::Anonymous], ..Match::default() },
     ];
-    let rule = (0..conditions.len(), disposition()).prop_map(move |(which, disposition)| Rule {
-        name: format!("rule {which}"),
-        conditions: conditions[which].clone(),
-        disposition,
-    });
-    vec(rule, 0..3)
+    let rule = (0..conditions.len(), disposition(), any::<bool>());
+    vec(rule, 0..3).prop_map(move |rules| {
+        let made = rules.into_iter().enumerate().map(|(number, (which, disposition, in_place))| Rule {
+            name: format!("rule {number}"),
+            conditions: conditions[which].clone(),
+            disposition,
+            in_place: in_place && disposition != Disposition::Keep,
+        });
+        made.collect()
+    })
 }
 
 /// Also with graces below the floor, which a configuration cannot have: the floor holds all the same.
@@ -259,6 +271,13 @@ fn made_clock((half_days, sightings): (u32, u32)) -> Clock {
 }
 
 impl RawEntry {
+    fn volume_directory(&self) -> DirectoryIdentity {
+        match &self.state {
+            RawState::Known(state) if state.is_in_place() && !self.other => directory(self.of as u64),
+            RawState::Known(_) | RawState::Deleting | RawState::Damaged => directory(1_003),
+        }
+    }
+
     fn build(&self, number: usize) -> Entry {
         match &self.state {
             RawState::Deleting => Entry::Deleting(entry_id(number)),
@@ -267,6 +286,7 @@ impl RawEntry {
             }
             RawState::Known(state) => Entry::Known(Box::new(Manifest {
                 state: state.clone(),
+                volume_directory: self.volume_directory(),
                 labels: self.labels.clone(),
                 delete_after_seconds: self.promised.map(|half_days| (HALF_DAY * half_days).as_secs()),
                 ..manifest(&entry_id(number), volume_name(self.of).as_str())

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::in_place::in_place_verdict;
 use super::{Order, Situation, after};
 use crate::gc::entry::{Entry, EntryState, Manifest};
 use crate::gc::policy::{Decision, Disposition};
@@ -40,6 +41,9 @@ pub(super) fn entry_verdict(situation: Situation<'_>, entry: &Entry, order: &Ord
 }
 
 fn known_entry_verdict(situation: Situation<'_>, manifest: &Manifest, order: &Order) -> Verdict {
+    if manifest.state == EntryState::InPlace {
+        return in_place_verdict(situation, manifest, order);
+    }
     let name_in_use = situation.inventory.volume(&manifest.name).is_some();
     if let Some(kept) = unfinished_verdict(&manifest.state) {
         return kept;
@@ -80,7 +84,12 @@ fn known_entry_verdict(situation: Situation<'_>, manifest: &Manifest, order: &Or
         );
         return Verdict::keep(Reason::NameInUse, detail);
     }
-    let verdict = entry_grace_verdict(situation, manifest);
+    let verdict = entry_grace_verdict(situation, manifest, &volume_of(manifest));
+    pinned_verdict(verdict, manifest, order)
+}
+
+/// What is due and was not ordered stays.
+pub(super) fn pinned_verdict(verdict: Verdict, manifest: &Manifest, order: &Order) -> Verdict {
     let pinned_out = match order {
         Order::Pinned { entries, .. } => !entries.contains(&manifest.entry),
         Order::Quarantine(_) => true,
@@ -94,13 +103,17 @@ fn known_entry_verdict(situation: Situation<'_>, manifest: &Manifest, order: &Or
 
 fn unfinished_verdict(state: &EntryState) -> Option<Verdict> {
     match state {
-        EntryState::Quarantined => None,
+        EntryState::Quarantined | EntryState::InPlace => None,
         EntryState::Moving => {
             Some(Verdict::keep(Reason::UnfinishedMove, "its move was interrupted; the next sweep undoes it"))
         }
         EntryState::InDoubt { .. } => Some(Verdict::keep(
             Reason::InDoubt,
             "the engine has not said whether it forgot the volume; the data stays here until it has",
+        )),
+        EntryState::InPlaceInDoubt { .. } => Some(Verdict::keep(
+            Reason::InDoubt,
+            "the engine has not said whether it removed the volume; nothing is done until it has",
         )),
         EntryState::Restoring { .. } => Some(Verdict::keep(
             Reason::UnfinishedRestore,
@@ -110,12 +123,14 @@ fn unfinished_verdict(state: &EntryState) -> Option<Verdict> {
 }
 
 /// I3: deleted only after its whole grace period in quarantine, both as promised in the manifest and as the policy is now.
-fn entry_grace_verdict(situation: Situation<'_>, manifest: &Manifest) -> Verdict {
+///
+/// `volume` is what the policy judges.
+pub(super) fn entry_grace_verdict(situation: Situation<'_>, manifest: &Manifest, volume: &Volume) -> Verdict {
     let Some(promised) = manifest.delete_after() else {
         let detail = "quarantined by hand; only `volgc delete` deletes it";
         return Verdict::keep(Reason::OperatorDeletes, detail);
     };
-    let delete_after = match situation.policy.decide(&volume_of(manifest)) {
+    let delete_after = match situation.policy.decide(volume) {
         Decision::KeepLabel => return Verdict::keep(Reason::KeepLabel, "its label volgc.keep=true keeps it"),
         Decision::MalformedLabel(label) => {
             return Verdict::keep(Reason::MalformedLabel, format!("its label {label} is not understood"));

@@ -5,12 +5,13 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 
+use super::in_place;
 use super::{Order, Situation, after};
 use crate::gc::ledger::Clock;
 use crate::gc::policy::{Decision, Disposition, Limits};
 use crate::gc::reference::HolderKind;
 use crate::gc::verdict::{Action, Reason, Verdict};
-use crate::gc::volume::{Unmovable, Volume, VolumeName};
+use crate::gc::volume::{Class, Unmovable, Volume, VolumeName};
 
 pub(super) fn volume_verdict(situation: Situation<'_>, volume: &Volume, order: &Order) -> Verdict {
     // I1: whatever else is true, a volume that anything holds is kept.
@@ -25,6 +26,11 @@ pub(super) fn volume_verdict(situation: Situation<'_>, volume: &Volume, order: &
         };
         let detail = format!("held by {who}{more}");
         return Verdict::keep(Reason::Held, detail);
+    }
+    if let Some(entry) = in_place::mark_on(situation, volume) {
+        let detail =
+            format!("in quarantine in place, usable all the while; `volgc restore {entry}` releases it");
+        return Verdict::keep(Reason::InPlace, detail);
     }
     let (rule, disposition) = match situation.policy.decide(volume) {
         Decision::KeepLabel => return Verdict::keep(Reason::KeepLabel, "its label volgc.keep=true keeps it"),
@@ -68,7 +74,11 @@ fn quarantine_by_hand(
     if let (Some(rule), Disposition::Keep) = (rule, disposition) {
         return Verdict::keep(Reason::RuleKeep, format!("rule {rule} keeps it; change the rule first"));
     }
-    if let Some(kept) = unmovable_verdict(volume).or_else(|| suspected_verdict(situation, volume)) {
+    if let (Class::Unlisted, Disposition::Keep) = (volume.class, disposition) {
+        return not_listed_verdict();
+    }
+    if let Some(kept) = unmovable_verdict(situation, volume).or_else(|| suspected_verdict(situation, volume))
+    {
         return kept;
     }
     Verdict {
@@ -95,6 +105,7 @@ fn scheduled_verdict(
         (Disposition::Keep, Some(rule)) => {
             return Verdict::keep(Reason::RuleKeep, format!("unreferenced, but rule {rule} keeps it"));
         }
+        (Disposition::Keep, None) if volume.class == Class::Unlisted => return not_listed_verdict(),
         (Disposition::Keep, None) => {
             let detail = format!(
                 "unreferenced, but {} volumes are kept unless a rule says otherwise",
@@ -104,22 +115,38 @@ fn scheduled_verdict(
         }
         (Disposition::Collect { quarantine_after, .. }, _) => quarantine_after,
     };
-    if let Some(kept) = unmovable_verdict(volume).or_else(|| suspected_verdict(situation, volume)) {
+    if let Some(kept) = unmovable_verdict(situation, volume).or_else(|| suspected_verdict(situation, volume))
+    {
         return kept;
     }
     grace_verdict(situation.now, clock, quarantine_after, &situation.policy.limits)
 }
 
-fn unmovable_verdict(volume: &Volume) -> Option<Verdict> {
-    let first = volume.unmovable.first()?;
-    let sentences: Vec<&str> = volume.unmovable.iter().map(Unmovable::sentence).collect();
-    Some(Verdict::keep(
-        Reason::Unmovable(first.clone()),
-        format!("cannot be moved: {}", sentences.join("; ")),
-    ))
+fn not_listed_verdict() -> Verdict {
+    let detail = "the engine does not list this directory: it was made behind its back, or dropped by it; it is kept unless a \
+                  rule with class = \"unlisted\" matches it";
+    Verdict::keep(Reason::NotListed, detail)
 }
 
-fn suspected_verdict(situation: Situation<'_>, volume: &Volume) -> Option<Verdict> {
+/// A volume that can neither be moved nor, where a rule permits it, be quarantined in place.
+fn unmovable_verdict(situation: Situation<'_>, volume: &Volume) -> Option<Verdict> {
+    let first = volume.unmovable.first()?;
+    let is_permitted = situation.policy.permits_in_place(volume);
+    let obstacle = in_place::obstacle(volume);
+    if is_permitted && obstacle.is_none() {
+        return None;
+    }
+    let sentences: Vec<&str> = volume.unmovable.iter().map(Unmovable::sentence).collect();
+    let mut detail = format!("cannot be moved: {}", sentences.join("; "));
+    if is_permitted {
+        detail.push_str(
+            "; nor can it be quarantined in place, as the engine's removal of it could delete data",
+        );
+    }
+    Some(Verdict::keep(Reason::Unmovable(first.clone()), detail))
+}
+
+pub(super) fn suspected_verdict(situation: Situation<'_>, volume: &Volume) -> Option<Verdict> {
     let since = situation.ledger.volumes.get(&volume.name)?.suspected_since?;
     let detail = format!(
         "lost its last holder together with many others at {}; see `volgc acknowledge`",

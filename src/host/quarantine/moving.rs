@@ -252,7 +252,8 @@ impl QuarantineDir {
         fault::at(Point::RemoveEmptyVolume).map_err(failed)?;
         let c_name = directory::c_name(name.as_str()).map_err(failed)?;
         match rustix::fs::unlinkat(volumes.volumes(), &c_name, AtFlags::REMOVEDIR) {
-            Ok(()) | Err(Errno::NOENT | Errno::NOTEMPTY) => Ok(()),
+            Ok(()) => rustix::fs::fsync(volumes.volumes()).map_err(failed),
+            Err(Errno::NOENT | Errno::NOTEMPTY) => Ok(()),
             Err(source) => Err(failed(source)),
         }
     }
