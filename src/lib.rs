@@ -26,7 +26,7 @@
 //!
 //! | word | meaning |
 //! |---|---|
-//! | volume | a Docker-managed volume; *anonymous* or *named* |
+//! | volume | a Docker-managed volume; *anonymous* or *named*. Or *unlisted*: a directory among them that the engine does not list |
 //! | identity | which volume of that name; a name used again is another volume |
 //! | holder | who holds a volume: a container in any state, a bind mount into it, a service, a kernel mount, an operator's hold |
 //! | reference | one holder's claim on one volume, and which witness saw it |
@@ -36,7 +36,8 @@
 //! | inventory | one complete observation |
 //! | ledger | what is remembered between sweeps |
 //! | sweep | one pass: observe, plan, approve, execute, record |
-//! | quarantine | set aside, restorable |
+//! | quarantine | set aside, restorable; *in place*: only marked, usable all the while |
+//! | release | what ends a quarantine in place: something holds the volume again, or it is gone |
 //! | restore, delete | back to Docker under a name; gone for good |
 //! | hold | an operator's "keep this" |
 //! | brake | a refusal to act because the whole picture looks wrong |

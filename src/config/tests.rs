@@ -141,7 +141,7 @@ fn every_key_is_in_the_example_file() {
 fn what_the_example_file_has_commented_out_can_be_put_in_force() {
     let settings = good(&uncommented("interval"));
     assert_eq!(settings.host.as_deref(), Some("unix:///var/run/docker.sock"));
-    assert_eq!(settings.policy.rules.len(), 2);
+    assert_eq!(settings.policy.rules.len(), 4);
     assert_eq!(settings.warnings(), Vec::<String>::new());
     assert_eq!(good(&uncommented("cron")).schedule.text, "every 1h");
 }

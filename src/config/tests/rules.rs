@@ -41,6 +41,33 @@ compose_project = "{x,y}-?"
 }
 
 #[test]
+fn a_rule_permits_in_place_and_names_what_is_not_listed() {
+    let collect = "quarantine_after = \"1d\"\ndelete_after = \"2d\"";
+    let rule = |more: &str| {
+        format!("[[rule]]\nname = \"x\"\nmatch = {{ class = [\"unlisted\", \"named\"] }}\n{collect}\n{more}")
+    };
+    let in_place = |more: &str| good(&rule(more)).policy.rules[0].in_place;
+    assert!(!in_place("") && !in_place("in_place = false") && in_place("in_place = true"));
+    assert_eq!(good(&rule("")).policy.rules[0].conditions.class, [Class::Unlisted, Class::Named]);
+    let kept = "[[rule]]\nname = \"x\"\nmatch = { volume = \"x\" }\nkeep = true\nin_place = ";
+    assert!(!good(&format!("{kept}false")).policy.rules[0].in_place);
+    all_say(&[
+        (
+            &format!("{kept}true"),
+            &["5:12: `keep = true` and `in_place` exclude one another; remove one of them"],
+        ),
+        (
+            "[policy.named]\nquarantine_after = \"1d\"\ndelete_after = \"1d\"\nin_place = true",
+            &["4:1: unknown key `in_place` in [policy.named]; it belongs in [[rule]]"],
+        ),
+        (
+            &rule("in_place = \"yes\""),
+            &["6:12: `in_place` is a text; write `true` or `false`, without quotes"],
+        ),
+    ]);
+}
+
+#[test]
 fn a_class_is_kept_or_collected() {
     let policy = |text: &str| good(text).policy;
     assert_eq!(policy("[policy.anonymous]\nkeep = true").anonymous, Disposition::Keep);
@@ -260,7 +287,7 @@ fn a_condition_that_could_never_match_is_a_mistake() {
         ),
         (
             "class = \"anonymos\"",
-            "4:19: `anonymos` is not a class; did you mean \"anonymous\"? Write \"anonymous\" or \"named\"",
+            "4:19: `anonymos` is not a class; did you mean \"anonymous\"? Write \"anonymous\", \"named\" or \"unlisted\"",
         ),
     ] {
         assert_eq!(said_of(condition), [expected], "{condition}");

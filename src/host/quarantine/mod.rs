@@ -5,6 +5,7 @@
 //! volgc/                    0700 root
 //!   lock                    held by whoever changes something
 //!   20261124-021500-1f/     one entry: manifest.json, and data/, the renamed `_data`
+//!   20261124-022000-9c/     one in place: manifest.json alone
 //!   deleting-20261124-.../  an entry whose deletion was begun
 //! ```
 //!
