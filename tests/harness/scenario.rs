@@ -79,6 +79,16 @@ pub const COMMANDS: &[Scenario] = &[
     Scenario { name: "release", with: "", settles: false, prepare: release },
     Scenario { name: "acknowledge", with: "", settles: false, prepare: acknowledge },
     Scenario { name: "sweep with a new ledger", with: "", settles: false, prepare: new_ledger },
+    Scenario {
+        name: "quarantine of what is not listed",
+        with: "",
+        settles: false,
+        prepare: quarantine_unlisted,
+    },
+    Scenario { name: "quarantine in place", with: "", settles: false, prepare: mark },
+    Scenario { name: "release by hand", with: "", settles: false, prepare: release_by_hand },
+    Scenario { name: "sweep that releases", with: "", settles: false, prepare: sweep_releases },
+    Scenario { name: "end in place", with: "", settles: false, prepare: end_in_place },
 ];
 
 /// Sweeps that find something unfinished.
@@ -146,6 +156,30 @@ pub const RECOVERIES: &[Scenario] = &[
         with: "",
         settles: false,
         prepare: |host, name| unfinished(host, delete(host, name), "delete.contents"),
+    },
+    Scenario {
+        name: "recovery of what is not listed, directory there",
+        with: "",
+        settles: false,
+        prepare: |host, name| unfinished(host, quarantine_unlisted(host, name), "take.ask_again"),
+    },
+    Scenario {
+        name: "recovery of what is not listed, directory gone",
+        with: "",
+        settles: false,
+        prepare: |host, name| unfinished(host, quarantine_unlisted(host, name), "unlisted.ask_last"),
+    },
+    Scenario {
+        name: "recovery of in place in doubt, not asked",
+        with: "",
+        settles: true,
+        prepare: |host, name| unfinished(host, end_in_place(host, name), "engine.delete"),
+    },
+    Scenario {
+        name: "recovery of in place in doubt, done",
+        with: "",
+        settles: true,
+        prepare: |host, name| unfinished(host, end_in_place(host, name), "engine.deleted"),
     },
 ];
 
@@ -294,7 +328,8 @@ impl<'a> Host<'a> {
         treasure::assert_no_husk(self.engine, when);
         let list = self.volgc.json(&["list", "--format", "json"]);
         for entry in list.as_array().into_iter().flatten() {
-            assert_eq!(entry["state"], "quarantined", "{when}: unfinished: {entry:#}");
+            let is_finished = entry["state"] == "quarantined" || entry["state"] == "in_place";
+            assert!(is_finished, "{when}: unfinished: {entry:#}");
         }
         for (what, case) in cases {
             let when = &format!("{when}, {what}");
@@ -426,4 +461,50 @@ fn unfinished(host: &Host<'_>, before: Case, point: &str) -> Case {
     let output = host.run(&before, &format!("{point}@1=kill"), None);
     assert_eq!(output.status, None, "not killed at {point}: {output:?}");
     Case { command: vec!["sweep".to_owned()], ..before }
+}
+
+/// A directory that the engine does not list, beside a volume that it does: else nothing proves that the root is its own.
+fn quarantine_unlisted(host: &Host<'_>, name: &str) -> Case {
+    host.engine.create_volume("anchor", &[("volgc.keep", "true")]);
+    let treasure = Treasure::stray(host.engine, name);
+    let rule = "[[rule]]\nname = \"strays\"\nmatch = { class = \"unlisted\" }\nquarantine_after = \"0s\"\ndelete_after = \"1h\"\n";
+    // It may become a volume, without the labels that others have.
+    Case { rule: rule.to_owned(), is_adopted: true, ..case(vec![treasure], &["quarantine", name]) }
+}
+
+/// A volume that is a mount of a directory beside the engine's own, and that a rule permits to be quarantined in place.
+fn mark(host: &Host<'_>, name: &str) -> Case {
+    let behind = host.engine.dir().join("behind");
+    fs::create_dir_all(&behind).unwrap_or_else(|error| panic!("{}: {error}", behind.display()));
+    let options = serde_json::json!({ "type": "none", "o": "bind", "device": behind.display().to_string() });
+    let body = serde_json::json!({ "Name": name, "Driver": "local", "DriverOpts": options }).to_string();
+    host.engine.json("POST", "/volumes/create", Some(&body));
+    let rule =
+        format!("{}in_place = true\n", rule(name)).replace("delete_after = \"0s\"", "delete_after = \"1h\"");
+    Case { rule, ..case(Vec::new(), &["quarantine", name]) }
+}
+
+/// A volume in quarantine in place, and its entry.
+fn marked(host: &Host<'_>, name: &str) -> String {
+    let case = mark(host, name);
+    host.volgc.config(&format!("{BY_HAND}{}", case.rule));
+    host.volgc.ok(&case.command);
+    host.volgc.config(BY_HAND);
+    host.volgc.entry_id_of(name)
+}
+
+fn release_by_hand(host: &Host<'_>, name: &str) -> Case {
+    let entry = marked(host, name);
+    case(Vec::new(), &["restore", &entry])
+}
+
+fn sweep_releases(host: &Host<'_>, name: &str) -> Case {
+    marked(host, name);
+    host.volgc.ok(&["hold", name, "--reason", "a test"]);
+    case(Vec::new(), &["sweep"])
+}
+
+fn end_in_place(host: &Host<'_>, name: &str) -> Case {
+    let entry = marked(host, name);
+    Case { is_deletion: true, ..case(Vec::new(), &["delete", "--yes", &entry]) }
 }

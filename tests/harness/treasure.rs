@@ -48,6 +48,21 @@ impl Treasure {
         }
     }
 
+    /// The same in a directory among the volumes that the engine does not list.
+    #[track_caller]
+    pub fn stray(engine: &PrivateEngine, name: &str) -> Self {
+        let data = engine.volume_data(name);
+        fs::create_dir_all(&data)
+            .and_then(|()| fill(&data, name))
+            .unwrap_or_else(|error| panic!("cannot fill {}: {error}", data.display()));
+        Self {
+            name: name.to_owned(),
+            identity: identity(&data).unwrap_or_else(|| panic!("{} is no directory", data.display())),
+            listing: tree_listing(&data),
+            labels: json!({}),
+        }
+    }
+
     /// Every place that holds this data now. One inode is in one directory only, so there is never more than one, unless
     /// somebody copied.
     pub fn places(&self, engine: &PrivateEngine) -> Vec<Place> {
