@@ -83,7 +83,7 @@ fn it_waits_for_an_engine_and_says_so() {
 fn it_says_when_evidence_is_missing_at_the_start_and_tries_again() {
     let fake = Fake::start();
     fake.set(|world| {
-        world.replace("/containers/json", Answer::Whole(500, r#"{"message":"broken"}"#.to_owned()))
+        world.replace("/containers/json", Answer::Whole(500, r#"{"message":"broken"}"#.to_owned()));
     });
     let volgc = volgc(&fake, NEVER);
     let daemon = Daemon::start(&volgc);

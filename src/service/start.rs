@@ -83,7 +83,7 @@ impl Start {
         };
         let long_enough = async {
             if is_ready {
-                pending().await;
+                pending::<()>().await;
             } else {
                 self.long_enough.as_mut().await;
             }

@@ -77,7 +77,7 @@ impl Daemon {
     /// Waits until the log has this text.
     #[track_caller]
     pub fn await_log(&self, text: &str) {
-        let found = self.within(|| self.log().contains(text));
+        let found = Self::within(|| self.log().contains(text));
         assert!(found, "never logged: {text}\n{}", self.log());
     }
 
@@ -99,7 +99,7 @@ impl Daemon {
             let told = self.told();
             told.iter().filter(|(_, message)| message.contains(text)).map(|(at, _)| *at).collect()
         };
-        let found = self.within(|| times().len() >= count);
+        let found = Self::within(|| times().len() >= count);
         assert!(found, "not {count} times: {text}\n{:#?}\n{}", self.told(), self.log());
         times()[count - 1]
     }
@@ -135,7 +135,7 @@ impl Daemon {
         self.told.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn within(&self, condition: impl Fn() -> bool) -> bool {
+    fn within(condition: impl Fn() -> bool) -> bool {
         let deadline = Instant::now() + PATIENCE;
         while Instant::now() < deadline {
             if condition() {
