@@ -41,7 +41,7 @@ pub enum Happening {
 
 impl Happening {
     /// Every happening.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 13] = [
         Self::Quarantined,
         Self::RolledBack,
         Self::InDoubt,

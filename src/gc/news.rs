@@ -228,7 +228,11 @@ impl LedgerState {
         let is_restored_to = |name: &VolumeName| {
             let restoring_to = |entry: &&Manifest| match &entry.state {
                 EntryState::Restoring { restoring_to } => restoring_to == name,
-                EntryState::Moving | EntryState::InDoubt { .. } | EntryState::Quarantined => false,
+                EntryState::Moving
+                | EntryState::InDoubt { .. }
+                | EntryState::Quarantined
+                | EntryState::InPlace
+                | EntryState::InPlaceInDoubt { .. } => false,
             };
             entries.iter().any(restoring_to)
         };

@@ -49,6 +49,7 @@ pub fn of_volume(look: &Look, settings: &Settings, volume: &Volume, verdict: &Ve
             return Coming::never(format!("{why}, at the earliest"));
         }
         Reason::Unmovable(_) => return Coming::never("never, as long as it cannot be moved"),
+        Reason::InPlace => return Coming::never("it is in quarantine already; see its entry"),
         Reason::SuddenOrphan => return Coming::never("not before `volgc acknowledge`, or a holder is back"),
         Reason::LimitPerSweep => {
             (sweep_at(schedule, now, 1, now), "or a later sweep, when those before it in the queue are done")
@@ -82,7 +83,10 @@ pub fn of_volume(look: &Look, settings: &Settings, volume: &Volume, verdict: &Ve
         | Reason::InDoubt
         | Reason::UnfinishedRestore
         | Reason::UnfinishedDeletion
-        | Reason::ManifestDamaged => return Coming::never("not as long as that is so"),
+        | Reason::ManifestDamaged
+        | Reason::NotListed
+        | Reason::VolumeGone
+        | Reason::NotOptedIn => return Coming::never("not as long as that is so"),
     };
     let Some(at) = at else { return Coming::never("at no time: the schedule has no sweep to come") };
     let unless = "unless something holds it by then";
@@ -102,6 +106,10 @@ pub fn of_entry(look: &Look, settings: &Settings, manifest: &Manifest, verdict: 
     let due = match verdict.reason {
         Reason::GraceOver | Reason::InQuarantine => verdict.due_at.unwrap_or(now),
         Reason::LimitPerSweep => now,
+        Reason::VolumeGone | Reason::NotOptedIn => {
+            let story = "never: the next sweep releases it".to_owned();
+            return Coming { quarantine: None, delete: Some(story) };
+        }
         Reason::OperatorDeletes => {
             let story = format!("only by `volgc delete {}`", manifest.entry);
             return Coming { quarantine: None, delete: Some(story) };
@@ -130,7 +138,9 @@ pub fn of_entry(look: &Look, settings: &Settings, manifest: &Manifest, verdict: 
         | Reason::InDoubt
         | Reason::UnfinishedRestore
         | Reason::UnfinishedDeletion
-        | Reason::ManifestDamaged => {
+        | Reason::ManifestDamaged
+        | Reason::NotListed
+        | Reason::InPlace => {
             return Coming { quarantine: None, delete: Some("not as long as that is so".to_owned()) };
         }
     };

@@ -73,7 +73,11 @@ impl State {
             | Reason::InDoubt
             | Reason::UnfinishedRestore
             | Reason::UnfinishedDeletion
-            | Reason::ManifestDamaged => Self::Kept,
+            | Reason::ManifestDamaged
+            | Reason::NotListed
+            | Reason::InPlace
+            | Reason::VolumeGone
+            | Reason::NotOptedIn => Self::Kept,
         }
     }
 

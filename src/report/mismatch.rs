@@ -35,7 +35,11 @@ fn without_data(look: &Look) -> impl Iterator<Item = String> {
             | Unmovable::ProjectQuota
             | Unmovable::Unreadable
             | Unmovable::RootNotHere
-            | Unmovable::ClusterVolume => None,
+            | Unmovable::ClusterVolume
+            | Unmovable::RootUnproven
+            | Unmovable::NotAMount
+            | Unmovable::OptionsDiffer
+            | Unmovable::MountPointNotEmpty => None,
         })?;
         entry_of(look, name).is_none().then(|| {
             format!(

@@ -118,7 +118,13 @@ impl<'a> Passes<'a> {
                     entry = manifest.entry.as_str(),
                     "in doubt: {why}"
                 ),
-                Ok(Recovered::Undone | Recovered::Committed | Recovered::Restored) => tracing::info!(
+                Ok(
+                    Recovered::Undone
+                    | Recovered::Committed
+                    | Recovered::Restored
+                    | Recovered::Removed
+                    | Recovered::StillInPlace,
+                ) => tracing::info!(
                     event = "recovered",
                     volume = manifest.name.as_str(),
                     entry = manifest.entry.as_str(),

@@ -41,6 +41,8 @@ pub(super) fn counts(look: &Look) -> Counts {
         match step {
             Step::Quarantine(_) => counts.due_for_quarantine += 1,
             Step::Delete(_) => counts.due_for_deletion += 1,
+            // It only gives a mark up.
+            Step::Release(_) => {}
         }
     }
     for entry in &look.quarantine.entries {
@@ -72,19 +74,26 @@ pub(super) fn steps(swept: &Swept) -> Steps {
     let mut steps = Steps::default();
     for done in &swept.done {
         match done {
-            Done::Quarantined(..) => steps.quarantined += 1,
+            Done::Quarantined(..) | Done::Marked(..) => steps.quarantined += 1,
+            Done::Removed(_) => steps.deleted += 1,
             Done::Deleted(_, freed) => {
                 steps.deleted += 1;
                 steps.bytes_freed += freed;
             }
             Done::Left(..) | Done::Kept(..) => steps.left += 1,
             Done::InDoubt(..) | Done::Failed(..) => steps.failed += 1,
-            Done::DeletionStopped(_) => {}
+            Done::DeletionStopped(_) | Done::Released(..) => {}
         }
     }
     for (_, result) in &swept.recovered {
         match result {
-            Ok(Recovered::Undone | Recovered::Committed | Recovered::Restored) => steps.recovered += 1,
+            Ok(
+                Recovered::Undone
+                | Recovered::Committed
+                | Recovered::Restored
+                | Recovered::Removed
+                | Recovered::StillInPlace,
+            ) => steps.recovered += 1,
             Ok(Recovered::Unresolved(_)) | Err(_) => steps.failed += 1,
         }
     }
@@ -132,6 +141,8 @@ pub(super) fn has_answered(error: &CliError) -> bool {
         | CliError::Ledger(_)
         | CliError::Sweep(_)
         | CliError::System(_)
+        | CliError::Metrics(_)
+        | CliError::Textfile { .. }
         | CliError::Usage(_)
         | CliError::Refused(_)
         | CliError::NotFound(_) => false,

@@ -109,8 +109,11 @@ impl Seen {
                         None,
                         EntryState::Moving | EntryState::InDoubt { .. } | EntryState::Restoring { .. },
                     ) => {}
+                    // Its data is where it was.
+                    (None, EntryState::InPlace | EntryState::InPlaceInDoubt { .. }) => {}
                 }
-                let in_use = look.observation.inventory.volume(&manifest.name).is_some();
+                let in_use = !manifest.state.is_in_place()
+                    && look.observation.inventory.volume(&manifest.name).is_some();
                 self.names_in_use += u64::from(in_use);
                 manifest.state.word()
             }
