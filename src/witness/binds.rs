@@ -101,7 +101,7 @@ pub(super) async fn locate(
 ) -> Result<(Whereabouts, bool), EvidenceError> {
     let silent = |why: String| EvidenceError::Silent { witness, why };
     let shown = path.clone();
-    let look = tokio::task::spawn_blocking(move || Ok((index.locate(&path)?, exists(&path)?)));
+    let look = tokio::task::spawn_blocking(move || Ok((index.locate(&path)?, index.exists(&path)?)));
     match pulse::bounded(PATIENCE, look).await {
         Ok(Ok(Ok(found))) => Ok(found),
         Ok(Ok(Err::<_, Errno>(error))) => Err(silent(format!(
@@ -114,14 +114,5 @@ pub(super) async fn locate(
             shown.display(),
             PATIENCE.as_secs()
         ))),
-    }
-}
-
-/// Whether anything is there, links followed. Nothing is opened.
-fn exists(path: &Path) -> rustix::io::Result<bool> {
-    match rustix::fs::stat(path) {
-        Ok(_) => Ok(true),
-        Err(Errno::NOENT | Errno::NOTDIR) => Ok(false),
-        Err(error) => Err(error),
     }
 }

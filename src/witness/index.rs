@@ -51,6 +51,7 @@ pub struct OptionPath {
 #[derive(Debug, Clone)]
 pub struct VolumeIndex {
     root: PathBuf,
+    view: PathBuf,
     directory: Option<Arc<VolumesDir>>,
     volumes_place: Option<Place>,
     quarantine_place: Option<Place>,
@@ -86,6 +87,7 @@ impl VolumeIndex {
         };
         Ok(Self {
             root: PathBuf::from(root),
+            view: PathBuf::from("/"),
             directory,
             volumes_place,
             quarantine_place,
@@ -95,6 +97,14 @@ impl VolumeIndex {
             option_paths,
             classes: BTreeMap::new(),
         })
+    }
+
+    /// The same, with the host's paths looked at below `view`: the engine's bind sources are paths of the host, and this process
+    /// may have another root directory (a container).
+    #[must_use]
+    pub fn seen_through(mut self, view: PathBuf) -> Self {
+        self.view = view;
+        self
     }
 
     /// The same, with every volume that the engine lists, of whatever driver. Names that are only in quarantine may be among
@@ -146,10 +156,10 @@ impl VolumeIndex {
         if self.directory.is_none() || by_text != Whereabouts::Elsewhere {
             return Ok(by_text);
         }
-        let (real, rest) = resolve(path)?;
+        let (real, rest) = resolve(&self.view, path)?;
         let mut below = rest;
         for ancestor in real.ancestors() {
-            let facts = match facts_at(ancestor) {
+            let facts = match facts_at(&seen_through(&self.view, ancestor)) {
                 Ok(facts) => facts,
                 // It went away between resolving and looking: resolve what is left of it.
                 Err(Errno::NOENT) => continue,
@@ -175,6 +185,15 @@ impl VolumeIndex {
             }
         }
         Ok(Whereabouts::Elsewhere)
+    }
+
+    /// Whether anything is at an absolute host path, links followed. Nothing is opened.
+    ///
+    /// # Errors
+    ///
+    /// When a part of the path cannot be looked at.
+    pub fn exists(&self, path: &Path) -> rustix::io::Result<bool> {
+        resolve(&self.view, path).map(|(_, rest)| rest.as_os_str().is_empty())
     }
 
     /// The same by the text of the path alone, `.` and `..` and doubled slashes taken out. It never says less than the
@@ -239,20 +258,26 @@ fn ancestors_of(directory: &VolumesDir) -> rustix::io::Result<Vec<Place>> {
     real.ancestors().skip(1).map(|ancestor| Ok(place_of(&facts_at(ancestor)?.identity))).collect()
 }
 
+/// A host path as it is reached from here.
+fn seen_through(view: &Path, path: &Path) -> PathBuf {
+    view.join(path.strip_prefix("/").unwrap_or(path))
+}
+
 fn facts_at(path: &Path) -> rustix::io::Result<directory::Facts> {
     // O_PATH: nothing is opened, so no device is touched and no FIFO waits.
     let file = rustix::fs::open(path, OFlags::PATH | OFlags::CLOEXEC, rustix::fs::Mode::empty())?;
     directory::facts(file.as_fd())
 }
 
-/// Where a path leads when every link in it is followed, also one whose target is not there.
-pub fn without_links(path: &Path) -> rustix::io::Result<PathBuf> {
-    resolve(path).map(|(real, rest)| real.join(rest))
+/// Where a host path, looked at below `view`, leads when every link in it is followed, also one whose target is not there.
+pub fn without_links(view: &Path, path: &Path) -> rustix::io::Result<PathBuf> {
+    resolve(view, path).map(|(real, rest)| real.join(rest))
 }
 
 /// The real path of the deepest part of `path` that exists, and what is left of it. Links are followed by hand, because one whose
-/// target was just renamed into the quarantine must still lead there.
-fn resolve(path: &Path) -> rustix::io::Result<(PathBuf, PathBuf)> {
+/// target was just renamed into the quarantine must still lead there, and because an absolute one begins at the host's root
+/// directory and not at that of this process.
+fn resolve(view: &Path, path: &Path) -> rustix::io::Result<(PathBuf, PathBuf)> {
     let mut real = PathBuf::from("/");
     let mut todo: Vec<OsString> = path.components().rev().filter_map(step).collect();
     let mut links = 0;
@@ -262,7 +287,7 @@ fn resolve(path: &Path) -> rustix::io::Result<(PathBuf, PathBuf)> {
             continue;
         }
         let next = real.join(&name);
-        match rustix::fs::readlink(&next, Vec::new()) {
+        match rustix::fs::readlink(seen_through(view, &next), Vec::new()) {
             Ok(target) => {
                 links += 1;
                 if links > MOST_LINKS {

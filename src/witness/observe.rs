@@ -1,6 +1,7 @@
 //! One observation of the host: volumes and their directories first, then every witness, put together to an inventory.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
@@ -12,10 +13,11 @@ use super::{EvidenceError, Scene, ask_all, engine as engine_witness, in_place, o
 use crate::gc::entry::EntryId;
 use crate::gc::inventory::{EngineIdentity, Inventory};
 use crate::gc::ledger::Hold;
-use crate::gc::reference::{Holder, Reference};
+use crate::gc::reference::{Holder, Reference, Witness};
 use crate::gc::volume::{Class, Unmovable, Volume, VolumeIdentity, VolumeName};
 use crate::host::engine::{Engine, cluster, wire};
 use crate::host::fault::{self, Point};
+use crate::host::proc::view;
 use crate::host::volumes_dir::{Observed, VolumesDir};
 
 /// What an observation needs besides the engine.
@@ -178,11 +180,18 @@ fn make_index(
     listed: &[wire::Volume],
     on_disk: BTreeMap<VolumeName, Observed>,
 ) -> Result<VolumeIndex, EvidenceError> {
-    let paths = options::paths(directory.as_deref(), listed, &on_disk)?;
+    let view = match &directory {
+        Some(_) => view::host_root().map_err(|error| EvidenceError::Silent {
+            witness: Witness::BindSources,
+            why: error.to_string(),
+        })?,
+        None => PathBuf::from("/"),
+    };
+    let paths = options::paths(directory.as_deref(), listed, &on_disk, &view)?;
     let index = VolumeIndex::new(root, directory, on_disk, paths).map_err(|error| {
         EvidenceError::Nonsense(format!("the docker root {root} cannot be looked at: {error}"))
     })?;
-    Ok(index.with_classes(classes(listed)))
+    Ok(index.seen_through(view).with_classes(classes(listed)))
 }
 
 /// What the engine lists. A name that is none is refused where the volumes are made.

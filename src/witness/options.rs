@@ -2,7 +2,7 @@
 //! such a path leads into is held by that volume.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use super::EvidenceError;
 use super::index::{OptionPath, without_links};
@@ -16,6 +16,7 @@ pub fn paths(
     directory: Option<&VolumesDir>,
     listed: &[wire::Volume],
     on_disk: &BTreeMap<VolumeName, Observed>,
+    view: &Path,
 ) -> Result<Vec<OptionPath>, EvidenceError> {
     let no_options = BTreeMap::new();
     let mut paths: Vec<OptionPath> = listed
@@ -28,7 +29,7 @@ pub fn paths(
             paths.extend(option_paths(name.as_str(), &options_on_disk(directory, name)?));
         }
         if seen.unmovable.contains(&Unmovable::NotADirectory) {
-            paths.push(linked_path(directory, name)?);
+            paths.push(linked_path(directory, name, view)?);
         }
     }
     Ok(paths)
@@ -58,9 +59,9 @@ fn option_paths(volume: &str, options: &BTreeMap<String, String>) -> Vec<OptionP
 }
 
 /// What a volume whose data directory is a link uses instead: the engine follows the link when it mounts the volume.
-fn linked_path(directory: &VolumesDir, name: &VolumeName) -> Result<OptionPath, EvidenceError> {
+fn linked_path(directory: &VolumesDir, name: &VolumeName, view: &Path) -> Result<OptionPath, EvidenceError> {
     let data = directory.path_of(name).join("_data");
-    let path = without_links(&data).map_err(|error| {
+    let path = without_links(view, &data).map_err(|error| {
         EvidenceError::Nonsense(format!("{} cannot be followed: {error}", data.display()))
     })?;
     let holder = Holder {

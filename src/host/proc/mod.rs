@@ -12,6 +12,7 @@ pub mod mountinfo;
 pub mod namespaces;
 pub mod sight;
 pub mod task;
+pub mod view;
 
 use std::os::fd::{AsRawFd, BorrowedFd};
 
