@@ -26,12 +26,14 @@ const LARGEST_OPTIONS: usize = 1 << 20;
 pub enum VolumesDirError {
     /// The docker root or its volumes directory is not on this machine.
     #[error(
-        "{path} is not on this machine ({source}); is the engine remote, or volgc in a container without the docker root \
-         mounted at the same path?"
+        "{path} is not on this machine ({source}); a container with volgc needs the docker root at the same path, as by \
+         -v {root}:{root}; and a remote engine's volumes are not moved from here"
     )]
     NotHere {
-        /// The path the engine named.
+        /// The path.
         path: PathBuf,
+        /// The docker root that the engine named.
+        root: PathBuf,
         /// The system's words.
         source: Errno,
     },
@@ -70,11 +72,13 @@ impl VolumesDir {
     pub fn open(root: &str) -> Result<Self, VolumesDirError> {
         let root_path = PathBuf::from(root);
         let volumes_path = root_path.join("volumes");
-        let root = directory::open_path(&root_path).map_err(|source| not_here(&root_path, source))?;
-        let root_facts = directory::facts(root.as_fd()).map_err(|source| not_here(&root_path, source))?;
+        let root =
+            directory::open_path(&root_path).map_err(|source| not_here(&root_path, &root_path, source))?;
+        let root_facts =
+            directory::facts(root.as_fd()).map_err(|source| not_here(&root_path, &root_path, source))?;
         // The engine itself follows a `volumes` that is a link; what is below is not followed (I6).
-        let volumes =
-            directory::open_path(&volumes_path).map_err(|source| not_here(&volumes_path, source))?;
+        let volumes = directory::open_path(&volumes_path)
+            .map_err(|source| not_here(&volumes_path, &root_path, source))?;
         Ok(Self { root_path, root, volumes, root_facts })
     }
 
@@ -228,9 +232,11 @@ impl VolumesDir {
     }
 }
 
-fn not_here(path: &Path, source: Errno) -> VolumesDirError {
+fn not_here(path: &Path, root: &Path, source: Errno) -> VolumesDirError {
     match source {
-        Errno::NOENT | Errno::NOTDIR => VolumesDirError::NotHere { path: path.to_owned(), source },
+        Errno::NOENT | Errno::NOTDIR => {
+            VolumesDirError::NotHere { path: path.to_owned(), root: root.to_owned(), source }
+        }
         _ => VolumesDirError::Unreadable { path: path.to_owned(), source },
     }
 }

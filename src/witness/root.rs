@@ -39,6 +39,23 @@ pub fn standing(
     volumes: &[Volume],
     index: &VolumeIndex,
 ) -> Standing {
+    match judge(root, info, containers, volumes, index) {
+        Standing::Elsewhere(why) => {
+            let here = root.root_path().display();
+            let way_out = format!("a container with volgc needs the host's own {here}, as by -v {here}:{here}");
+            Standing::Elsewhere(format!("{why}; {way_out}"))
+        }
+        known @ (Standing::Proven | Standing::Unproven) => known,
+    }
+}
+
+fn judge(
+    root: &VolumesDir,
+    info: &Info,
+    containers: &[Container],
+    volumes: &[Volume],
+    index: &VolumeIndex,
+) -> Standing {
     let here = root.root_path().display();
     if !containers.is_empty() {
         let found = containers.iter().any(|container| has_container(root.root(), &container.id));

@@ -401,8 +401,12 @@ async fn get_body(transport: &Transport, path: &str) -> Result<(StatusCode, Byte
 fn unreachable_or_broken(error: TransportError, path: &str) -> EngineError {
     match error {
         TransportError::Connect { endpoint, source } => {
-            let remedy = if source.kind() == std::io::ErrorKind::PermissionDenied {
+            let kind = source.kind();
+            let remedy = if kind == std::io::ErrorKind::PermissionDenied {
                 "run volgc as root or as a member of the socket's group"
+            } else if kind == std::io::ErrorKind::NotFound {
+                "is the engine running? Set [docker] host or DOCKER_HOST if it listens elsewhere; a container with \
+                 volgc needs the socket, as by -v /var/run/docker.sock:/var/run/docker.sock"
             } else {
                 "is the engine running? Set [docker] host or DOCKER_HOST if it listens elsewhere"
             };
