@@ -7,6 +7,7 @@ use crate::gc::policy::{Disposition, Mode};
 use crate::gc::volume::Class;
 
 mod durations;
+mod manual;
 mod metrics;
 mod mistakes;
 mod rules;
