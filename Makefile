@@ -8,12 +8,18 @@ MINUTES ?= 10
 ENGINE ?=
 SEED ?=
 
-.PHONY: all build demo test soak lint format audit bench setup tools
+.PHONY: all build deb image demo test test-package soak lint format audit bench setup tools
 
 all: build
 
 build:
 	$(CARGO) build --release --locked
+
+deb:
+	deploy/deb
+
+image:
+	deploy/image
 
 setup:
 	tests/setup
@@ -33,6 +39,10 @@ test: setup tools
 soak: setup
 	VOLGC_SOAK_MINUTES=$(MINUTES) VOLGC_SOAK_SEED=$(SEED) \
 	$(CARGO) test --locked --test soak -- --nocapture --test-threads 1 nothing_is_lost$(if $(ENGINE),::v$(subst .,_,$(ENGINE)))
+
+# The package and the image, built, installed and run in a Debian system of their own.
+test-package: setup
+	tests/package
 
 lint: tools
 	$(CARGO) fmt --check
