@@ -19,7 +19,7 @@ use volgc::gc::plan::{Order, Plan, Quarantine, plan};
 use volgc::gc::policy::{Disposition, Match, Mode, Rule};
 use volgc::gc::reference::{HolderKind, Reference, Witness};
 use volgc::gc::verdict::{Action, Reason, Step, Verdict};
-use volgc::gc::volume::{Unmovable, Volume, VolumeIdentity};
+use volgc::gc::volume::{Class, Unmovable, Volume, VolumeIdentity};
 
 /// Which invariants the guard says are broken.
 fn broken(plan: &Plan, scene: &Scene, order: &Order) -> BTreeSet<&'static str> {
@@ -300,8 +300,8 @@ fn a_stale_plan_marks_and_ends_nothing_in_place_that_must_stay() {
     for order in [&all, &end] {
         let now_held = observed_in_place(|_| (), &[held("marked")]);
         assert_eq!(stale_in_place(order, |scene| scene.inventory = now_held), one("I1"));
-        let hold = hold_on(HoldTarget::Entry { entry: id("entry-02") });
-        assert_eq!(stale_in_place(order, |scene| scene.ledger.holds.push(hold)), one("I1"));
+        let kept = hold_on(HoldTarget::Entry { entry: id("entry-02") });
+        assert_eq!(stale_in_place(order, |scene| scene.ledger.holds.push(kept)), one("I1"));
         let on_volume = HoldTarget::Volume { name: name("marked"), identity: volume("marked").identity };
         assert_eq!(stale_in_place(order, |scene| scene.ledger.holds.push(hold_on(on_volume))), one("I1"));
         let brake = |scene: &mut Scene| {
@@ -371,24 +371,23 @@ fn only_a_mark_on_nothing_or_on_what_is_held_is_released() {
 #[test]
 fn what_is_not_listed_needs_a_rule_that_names_its_class() {
     let one = |word| BTreeSet::from([word]);
-    let unlisted = || observed(|db| db.class = volgc::gc::volume::Class::Unlisted, &[]);
+    let unlisted = || observed(|db| db.class = Class::Unlisted, &[]);
     // Taken by the policy of its class while it was listed.
     assert_eq!(stale(|scene| scene.inventory = unlisted()), one("I1"));
-    let by_name = |class: Vec<volgc::gc::volume::Class>| {
+    let by_name = |class: Vec<Class>| {
         let rule = kept("db");
         let disposition = policy().named;
         Rule { disposition, conditions: Match { class, ..rule.conditions }, ..rule }
     };
-    let with = |class: Vec<volgc::gc::volume::Class>| {
+    let with = |class: Vec<Class>| {
         stale(|scene| {
             scene.inventory = unlisted();
             scene.policy.rules.push(by_name(class));
         })
     };
-    use volgc::gc::volume::Class::{Anonymous, Named, Unlisted};
     assert_eq!(with(vec![]), one("I1"));
-    assert_eq!(with(vec![Named, Anonymous]), one("I1"));
-    assert_eq!(with(vec![Unlisted]), BTreeSet::new());
+    assert_eq!(with(vec![Class::Named, Class::Anonymous]), one("I1"));
+    assert_eq!(with(vec![Class::Unlisted]), BTreeSet::new());
     let by_hand = Order::Quarantine([name("db")].into());
     assert_eq!(stale_by(&by_hand, |scene| scene.inventory = unlisted()), one("I1"));
 }

@@ -161,13 +161,13 @@ pub const RECOVERIES: &[Scenario] = &[
         name: "recovery of what is not listed, directory there",
         with: "",
         settles: false,
-        prepare: |host, name| unfinished(host, quarantine_unlisted(host, name), "take.ask_again"),
+        prepare: |host, name| unfinished_unlisted(host, name, "take.ask_again"),
     },
     Scenario {
         name: "recovery of what is not listed, directory gone",
         with: "",
         settles: false,
-        prepare: |host, name| unfinished(host, quarantine_unlisted(host, name), "unlisted.ask_last"),
+        prepare: |host, name| unfinished_unlisted(host, name, "unlisted.ask_last"),
     },
     Scenario {
         name: "recovery of in place in doubt, not asked",
@@ -470,6 +470,12 @@ fn quarantine_unlisted(host: &Host<'_>, name: &str) -> Case {
     let rule = "[[rule]]\nname = \"strays\"\nmatch = { class = \"unlisted\" }\nquarantine_after = \"0s\"\ndelete_after = \"1h\"\n";
     // It may become a volume, without the labels that others have.
     Case { rule: rule.to_owned(), is_adopted: true, ..case(vec![treasure], &["quarantine", name]) }
+}
+
+/// What is left of it by a kill. The sweep that recovers it has no rule that would take others like it.
+fn unfinished_unlisted(host: &Host<'_>, name: &str, point: &str) -> Case {
+    let case = unfinished(host, quarantine_unlisted(host, name), point);
+    Case { rule: String::new(), ..case }
 }
 
 /// A volume that is a mount of a directory beside the engine's own, and that a rule permits to be quarantined in place.
