@@ -3,12 +3,15 @@
 CARGO ?= cargo
 DENY_VERSION := 0.20.2
 NEXTEST_VERSION := 0.9.143
+FUZZ_VERSION := 0.13.2
+# How long each target is fuzzed.
+SECONDS ?= 60
 
 MINUTES ?= 10
 ENGINE ?=
 SEED ?=
 
-.PHONY: all build deb image demo test test-package soak lint format audit bench setup tools
+.PHONY: all build deb image demo test test-package soak lint format audit bench fuzz setup tools
 
 all: build
 
@@ -57,3 +60,12 @@ format:
 
 bench: setup
 	benches/report_speed
+
+# The compiler of the project does: RUSTC_BOOTSTRAP lets it take libFuzzer's options, and there is no unsafe code for a
+# sanitizer to watch. What is found is kept in fuzz/artifacts; put it into tests/corpus/TARGET once it is mended.
+fuzz:
+	@$(CARGO) fuzz --version >/dev/null 2>&1 || $(CARGO) install --locked cargo-fuzz@$(FUZZ_VERSION)
+	cd fuzz && export RUSTC_BOOTSTRAP=1 && $(CARGO) fuzz build -s none && for target in $$($(CARGO) fuzz list); do \
+		mkdir -p corpus/$$target && $(CARGO) fuzz run -s none $$target corpus/$$target ../tests/corpus/$$target -- \
+			-max_total_time=$(SECONDS) -timeout=20 -rss_limit_mb=2048 -max_len=8192 || exit 1; \
+	done

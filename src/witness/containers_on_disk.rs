@@ -18,6 +18,8 @@
 mod claims;
 mod files;
 mod format;
+#[cfg(feature = "fuzzing")]
+pub mod fuzzing;
 mod raw;
 #[cfg(test)]
 mod tests;

@@ -4,6 +4,8 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use serde::de::Error as _;
+
 use super::EvidenceError;
 use super::index::{OptionPath, without_links};
 use crate::gc::reference::{Holder, HolderKind, Witness};
@@ -79,15 +81,6 @@ pub(super) fn options_on_disk(
     directory: &VolumesDir,
     name: &VolumeName,
 ) -> Result<BTreeMap<String, String>, EvidenceError> {
-    #[derive(serde::Deserialize)]
-    struct OnDisk {
-        #[serde(rename = "MountType", default)]
-        kind: String,
-        #[serde(rename = "MountOpts", default)]
-        options: String,
-        #[serde(rename = "MountDevice", default)]
-        device: String,
-    }
     let silent = |why: String| EvidenceError::Silent {
         witness: Witness::BindSources,
         why: format!(
@@ -96,11 +89,56 @@ pub(super) fn options_on_disk(
         ),
     };
     let text = directory.options_file(name).map_err(|error| silent(format!("cannot be read ({error})")))?;
-    let on_disk: OnDisk =
-        serde_json::from_slice(&text).map_err(|error| silent(format!("is not understood ({error})")))?;
+    parse(&text).map_err(|error| silent(format!("is not understood ({error})")))
+}
+
+/// Reads the text of an `opts.json`. Pure.
+///
+/// # Errors
+///
+/// When it is no object with all three options, empty or not: every engine writes them all (`volume/local` of Docker, 1.9 to 29),
+/// so one that is missing is unknown, not absent (I2).
+pub fn parse(text: &[u8]) -> Result<BTreeMap<String, String>, serde_json::Error> {
+    let options: BTreeMap<String, serde_json::Value> = serde_json::from_slice(text)?;
+    let option = |key: &str| match options.get(key) {
+        Some(serde_json::Value::String(value)) => Ok(value.clone()),
+        Some(_) => Err(serde_json::Error::custom(format!("{key} is no text"))),
+        None => Err(serde_json::Error::custom(format!("{key} is missing"))),
+    };
     Ok(BTreeMap::from([
-        ("type".to_owned(), on_disk.kind),
-        ("o".to_owned(), on_disk.options),
-        ("device".to_owned(), on_disk.device),
+        ("type".to_owned(), option("MountType")?),
+        ("o".to_owned(), option("MountOpts")?),
+        ("device".to_owned(), option("MountDevice")?),
     ]))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// As Docker 26.1 writes it.
+    const WRITTEN: &str =
+        r#"{"MountType":"none","MountOpts":"bind","MountDevice":"/srv","Quota":{"Size":0}}"#;
+
+    #[test]
+    fn an_option_that_is_missing_or_no_text_is_unknown() {
+        let options = parse(WRITTEN.as_bytes()).unwrap();
+        assert_eq!(
+            (options["type"].as_str(), options["o"].as_str(), options["device"].as_str()),
+            ("none", "bind", "/srv")
+        );
+        for bad in [
+            "",
+            "{}",
+            "null",
+            "[]",
+            r#"["none","bind","/srv"]"#,
+            r#"{"MountType":"none","MountOpts":"bind"}"#,
+        ] {
+            assert!(parse(bad.as_bytes()).is_err(), "{bad}");
+        }
+        for odd in ["null", "7", "[]", r#"["/srv"]"#] {
+            assert!(parse(WRITTEN.replace("\"/srv\"", odd).as_bytes()).is_err(), "{odd}");
+        }
+    }
 }

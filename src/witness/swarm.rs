@@ -5,6 +5,8 @@
 //! every named volume is held, since any of them may be a service's (I2). Anonymous ones are made for one task and removed with
 //! it, so no service can come back to them.
 
+#[cfg(feature = "fuzzing")]
+pub mod fuzzing;
 mod template;
 #[cfg(test)]
 mod tests;

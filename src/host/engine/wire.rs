@@ -6,8 +6,6 @@
 use std::collections::BTreeMap;
 
 use serde::Deserialize;
-use serde::de::value::MapAccessDeserializer;
-use serde::de::{Deserializer, MapAccess, Visitor};
 
 use crate::gc::reference::container_detail;
 
@@ -15,19 +13,19 @@ use crate::gc::reference::container_detail;
 /// without volumes. With `remote = "Self"` it derives a function only, and this makes of it an implementation for objects.
 macro_rules! objects {
     ($($object:ident)*) => { $(
-        impl<'de> Deserialize<'de> for $object {
-            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        impl<'de> ::serde::Deserialize<'de> for $object {
+            fn deserialize<D: ::serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
                 struct Object;
-                impl<'de> Visitor<'de> for Object {
+                impl<'de> ::serde::de::Visitor<'de> for Object {
                     type Value = $object;
 
                     fn expecting(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
                         out.write_str(concat!("an object (", stringify!($object), ")"))
                     }
 
-                    fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<$object, A::Error> {
+                    fn visit_map<A: ::serde::de::MapAccess<'de>>(self, map: A) -> Result<$object, A::Error> {
                         // The derived function, not this one: what a type has itself comes before what its traits give it.
-                        $object::deserialize(MapAccessDeserializer::new(map))
+                        $object::deserialize(::serde::de::value::MapAccessDeserializer::new(map))
                     }
                 }
                 deserializer.deserialize_map(Object)
@@ -35,6 +33,7 @@ macro_rules! objects {
         }
     )* };
 }
+pub(crate) use objects;
 
 objects! { Version Component Info SwarmInfo Volumes Volume Container Mount }
 

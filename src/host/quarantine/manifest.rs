@@ -15,8 +15,12 @@ use crate::host::fault::{self, Point};
 pub(super) const FILE: &CStr = c"manifest.json";
 const TEMPORARY: &CStr = c"manifest.json.new";
 
-/// The largest manifest that is read, in bytes. Labels are its only part without a bound.
-const LARGEST: usize = 4 << 20;
+/// The largest manifest that is read, in bytes. Labels are its only part without a bound: engines take some of megabytes, of which
+/// JSON makes six times as much when they are control characters.
+const LARGEST: usize = 64 << 20;
+
+/// What a manifest may grow by while its entry lives: a later state, and times.
+const GROWTH: usize = 4 << 10;
 
 /// Removes what a crash may have left of an unfinished manifest.
 pub(super) fn unlink_temporary(entry: BorrowedFd<'_>) -> rustix::io::Result<()> {
@@ -28,10 +32,14 @@ pub(super) fn unlink_temporary(entry: BorrowedFd<'_>) -> rustix::io::Result<()> 
 }
 
 impl QuarantineDir {
-    /// Makes an entry: its directory and its manifest, durable when this returns.
+    /// Makes an entry: its directory and its manifest, durable when this returns. What could not be read again is not written: data
+    /// must not move that no restore could bring back (I4).
     pub fn make_entry(&self, manifest: &Manifest) -> Result<(), QuarantineError> {
         let path = self.path_of(&manifest.entry);
         let failed = |source| self.io("make the entry", path.clone(), source);
+        if encode(manifest).map_err(failed)?.len() > LARGEST - GROWTH {
+            return Err(failed(Errno::FBIG));
+        }
         fault::at(Point::EntryMakeDirectory).map_err(failed)?;
         let name = directory::c_name(manifest.entry.as_str()).map_err(failed)?;
         rustix::fs::mkdirat(self.directory.as_fd(), &name, Mode::RWXU).map_err(failed)?;
@@ -43,7 +51,7 @@ impl QuarantineDir {
         let path = self.path_of(&manifest.entry).join("manifest.json");
         let failed = |source| self.io("write", path.clone(), source);
         let entry = self.open_entry(&manifest.entry)?;
-        let text = serde_json::to_vec_pretty(manifest).map_err(|_| failed(Errno::INVAL))?;
+        let text = encode(manifest).map_err(failed)?;
         fault::at(Point::ManifestMake).map_err(failed)?;
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::TRUNC | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let file =
@@ -110,9 +118,13 @@ impl QuarantineDir {
     }
 }
 
+fn encode(manifest: &Manifest) -> rustix::io::Result<Vec<u8>> {
+    serde_json::to_vec_pretty(manifest).map_err(|_| Errno::INVAL)
+}
+
 /// Why a text is no manifest that can be used.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum BadManifest {
+pub enum BadManifest {
     /// In these words.
     Damaged(String),
     /// A newer program wrote it.
@@ -120,7 +132,11 @@ pub(super) enum BadManifest {
 }
 
 /// Reads the text of a manifest found in the directory of that name.
-pub(super) fn parse(text: &[u8], directory: &str) -> Result<Manifest, BadManifest> {
+///
+/// # Errors
+///
+/// A newer version is told apart from damage, whatever the rest of the text is.
+pub fn parse(text: &[u8], directory: &str) -> Result<Manifest, BadManifest> {
     #[derive(Deserialize)]
     struct Version {
         manifest_version: u32,

@@ -27,6 +27,7 @@ use super::fault::{self, Point};
 use crate::gc::entry::{Entry, EntryId};
 
 pub use lock::{Lock, LockError};
+pub use manifest::{BadManifest, parse as parse_manifest};
 pub use moving::DeletionError;
 
 /// Its name below the docker root.

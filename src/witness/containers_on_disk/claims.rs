@@ -155,7 +155,9 @@ impl Told {
                     Some(Odd) => (Mounts::Searched, Some(UNKNOWN_FORM)),
                 }
             }
-            Err(error) if error.is_data() => (Mounts::Searched, Some(UNKNOWN_FORM)),
+            Err(error) if error.is_data() && is_whole(&contents.bytes) => {
+                (Mounts::Searched, Some(UNKNOWN_FORM))
+            }
             // What is broken behind the mounts has lost none of them.
             Err(_) => match recover(&contents.bytes) {
                 Some(claims) => {
@@ -178,7 +180,7 @@ impl Told {
                 self.claims.extend(read.claims);
                 read.odd.map(|Odd| UNKNOWN_FORM)
             }
-            Err(error) if error.is_data() => Some(UNKNOWN_FORM),
+            Err(error) if error.is_data() && is_whole(&contents.bytes) => Some(UNKNOWN_FORM),
             Err(_) => Some(DAMAGED),
         };
         self.is_host_config_known |= problem.is_none() && contents.file == "hostconfig.json";
@@ -318,6 +320,12 @@ fn named(kind: Option<&str>, source: &str, destination: &str) -> Result<Option<C
 
 fn at(target: Target, destination: &str) -> Claim {
     Claim { target, how: format!("at {destination}") }
+}
+
+/// Whether it is JSON to its end. The decoder stops at the first thing of an unknown form, and says nothing of what follows: a
+/// damaged byte there and a lost half behind it are no whole file of an unknown form (I2).
+fn is_whole(bytes: &[u8]) -> bool {
+    serde_json::from_slice::<serde::de::IgnoredAny>(bytes).is_ok()
 }
 
 /// The mounts of a configuration that is broken elsewhere, when their list is whole.

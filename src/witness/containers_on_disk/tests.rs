@@ -403,7 +403,9 @@ fn a_damaged_hostconfig_is_searched_and_the_other_file_is_not() {
 
 #[test]
 fn a_broken_file_that_names_nothing_is_refused() {
-    for lost in ["", "\0\0\0\0\0\0\0\0", "{\"ID\":\"x\",\"Sta"] {
+    let unknown_form =
+        [r#"{"MountPoints":[1"#, r#"{"Name":"/web","MountPoints":{"/d":{"Name":7,"Type":"volu"#];
+    for lost in ["", "\0\0\0\0\0\0\0\0", "{\"ID\":\"x\",\"Sta"].into_iter().chain(unknown_form) {
         let root =
             Root::new(&["pg-data"]).container(ID, &[("config.v2.json", lost), ("hostconfig.json", NO_BINDS)]);
         assert_refuses(&root.refusal(), &root.directory(ID), "config.v2.json is damaged");

@@ -11,6 +11,9 @@ use globset::{GlobBuilder, GlobMatcher};
 const CONTROL: [&str; 10] =
     ["if", "else", "end", "range", "with", "define", "block", "template", "break", "continue"];
 
+/// What a trim marker takes away (`text/template`), which is less than what Unicode calls white space.
+const BLANKS: [char; 4] = [' ', '\t', '\r', '\n'];
+
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Part {
     /// These letters.
@@ -48,18 +51,19 @@ impl Template {
         while let Some((text, after)) = rest.split_once("{{") {
             let Some((action, after)) = split_action(after) else {
                 // The engine would have refused it.
-                template.push(Part::Text(text.trim_end().to_owned()));
+                template.push(Part::Text(text.trim_end_matches(BLANKS).to_owned()));
                 template.push(Part::Anything);
                 return template;
             };
             let (action, trims) = without_trim_markers(action);
-            template.push(Part::Text(if trims.before { text.trim_end() } else { text }.to_owned()));
+            template
+                .push(Part::Text(if trims.before { text.trim_end_matches(BLANKS) } else { text }.to_owned()));
             let Some(part) = part_of(action, service) else {
                 template.push(Part::Anything);
                 return template;
             };
             template.push(part);
-            rest = if trims.after { after.trim_start() } else { after };
+            rest = if trims.after { after.trim_start_matches(BLANKS) } else { after };
         }
         template.push(Part::Text(rest.to_owned()));
         template
@@ -98,7 +102,8 @@ impl Template {
                 Part::Word | Part::Anything => pattern.push('*'),
             }
         }
-        Ok(GlobBuilder::new(&pattern).build()?.compile_matcher())
+        // A backslash is text too, which `escape` leaves as it is.
+        Ok(GlobBuilder::new(&pattern).backslash_escape(false).build()?.compile_matcher())
     }
 
     /// Where it leads, read as a host path. The engine refuses one that does not begin with a slash.

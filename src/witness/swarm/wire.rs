@@ -9,9 +9,13 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 
+use crate::host::engine::wire::objects;
+
+objects! { Service ServiceSpec Task TaskSpec ContainerSpec Mount VolumeOptions DriverConfig }
+
 /// One item of `GET /services`.
 #[derive(Debug, Clone, Deserialize)]
-#[serde(rename_all = "PascalCase")]
+#[serde(rename_all = "PascalCase", remote = "Self")]
 pub(super) struct Service {
     /// Its ID.
     #[serde(rename = "ID")]
@@ -25,7 +29,7 @@ pub(super) struct Service {
 
 /// One specification of a service.
 #[derive(Debug, Clone, Deserialize)]
-#[serde(rename_all = "PascalCase")]
+#[serde(rename_all = "PascalCase", remote = "Self")]
 pub(super) struct ServiceSpec {
     /// Its name, which no update can change.
     pub name: String,
@@ -35,7 +39,7 @@ pub(super) struct ServiceSpec {
 
 /// One item of `GET /tasks`.
 #[derive(Debug, Clone, Deserialize)]
-#[serde(rename_all = "PascalCase")]
+#[serde(rename_all = "PascalCase", remote = "Self")]
 pub(super) struct Task {
     /// Its ID.
     #[serde(rename = "ID")]
@@ -52,7 +56,7 @@ pub(super) struct Task {
 
 /// What a task runs.
 #[derive(Debug, Clone, Deserialize)]
-#[serde(rename_all = "PascalCase")]
+#[serde(rename_all = "PascalCase", remote = "Self")]
 pub(super) struct TaskSpec {
     /// A container.
     #[serde(default)]
@@ -83,7 +87,7 @@ impl TaskSpec {
 
 /// The container a task runs.
 #[derive(Debug, Clone, Deserialize)]
-#[serde(rename_all = "PascalCase")]
+#[serde(rename_all = "PascalCase", remote = "Self")]
 pub(super) struct ContainerSpec {
     /// Left out when there are none.
     #[serde(default)]
@@ -92,7 +96,7 @@ pub(super) struct ContainerSpec {
 
 /// One mount of a service. Every field is left out when it is empty.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "PascalCase")]
+#[serde(rename_all = "PascalCase", remote = "Self")]
 pub(super) struct Mount {
     /// `volume`, `bind`, `tmpfs`, `npipe`, `image`, `cluster`; missing when the type is newer than the engine.
     #[serde(rename = "Type", default)]
@@ -110,7 +114,7 @@ pub(super) struct Mount {
 
 /// How a volume is to be made.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "PascalCase")]
+#[serde(rename_all = "PascalCase", remote = "Self")]
 pub(super) struct VolumeOptions {
     /// With which driver.
     #[serde(default)]
@@ -119,7 +123,7 @@ pub(super) struct VolumeOptions {
 
 /// A volume driver with its options.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "PascalCase")]
+#[serde(rename_all = "PascalCase", remote = "Self")]
 pub(super) struct DriverConfig {
     /// The options, whose values may be Go templates.
     #[serde(default)]
