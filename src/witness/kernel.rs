@@ -78,11 +78,27 @@ pub async fn ask(scene: Scene<'_>) -> Result<KernelAnswer, EvidenceError> {
             Key::Entry(entry) => answer.entry_holders.push((entry, holder)),
         }
     }
-    let mounted = mounts.mounted.into_iter().filter_map(|key| match key {
-        Key::Volume(volume) => Some(volume),
-        Key::Entry(_) => None,
-    });
-    Ok(KernelAnswer { answer, mounted: mounted.collect() })
+    let mut mounted = BTreeSet::new();
+    for key in mounts.mounted {
+        match key {
+            Key::Volume(volume) => {
+                mounted.insert(volume);
+            }
+            // Somebody uses it who mounts something in there, and a walk could not finish.
+            Key::Entry(entry) => answer.entry_holders.push((entry, mount_in_entry())),
+        }
+    }
+    Ok(KernelAnswer { answer, mounted })
+}
+
+fn mount_in_entry() -> Holder {
+    Holder {
+        kind: HolderKind::Mount,
+        id: "inside".to_owned(),
+        name: "inside of it".to_owned(),
+        detail: "a file system is mounted on or below its data, here or in another mount namespace"
+            .to_owned(),
+    }
 }
 
 /// What a mount may concern.
