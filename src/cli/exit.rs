@@ -144,9 +144,10 @@ fn of_look(error: &LookError) -> Exit {
 fn of_quarantine(error: &QuarantineError) -> Exit {
     match error {
         QuarantineError::NewerManifest { .. } | QuarantineError::DamagedManifest { .. } => Exit::Refused,
-        QuarantineError::Io { .. } | QuarantineError::Exists { .. } | QuarantineError::NotTheSame { .. } => {
-            Exit::Failed
-        }
+        QuarantineError::Io { .. }
+        | QuarantineError::Exists { .. }
+        | QuarantineError::NotEmpty { .. }
+        | QuarantineError::NotTheSame { .. } => Exit::Failed,
     }
 }
 
@@ -158,6 +159,7 @@ fn of_step(error: &StepError) -> Exit {
             QuarantineError::Io { .. }
             | QuarantineError::NewerManifest { .. }
             | QuarantineError::DamagedManifest { .. }
+            | QuarantineError::NotEmpty { .. }
             | QuarantineError::NotTheSame { .. } => of_quarantine(error),
         },
         StepError::Swap { source, .. } => of_step(source),

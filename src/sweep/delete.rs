@@ -74,6 +74,15 @@ impl Mover<'_> {
 
     /// What began to need the entry since the plan was made: the moves before it may have taken long.
     async fn reason_to_keep(&self, manifest: &Manifest, by_hand: bool) -> Result<Option<String>, StepError> {
+        // Without data nothing can be lost; other data was never promised to be deleted (I3).
+        if let Some(facts) = self.quarantine.data_facts(&manifest.entry)?
+            && !(facts.is_directory && facts.identity.is_same(&manifest.data_directory))
+        {
+            let data = self.quarantine.path_of(&manifest.entry).join("data");
+            let why =
+                "is not the directory that the manifest names; something exchanged it. Move it away by hand";
+            return Ok(Some(format!("{} {why}", data.display())));
+        }
         if let Some(why) = self.hold_on(&manifest.entry)? {
             return Ok(Some(why));
         }

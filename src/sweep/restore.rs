@@ -104,7 +104,22 @@ impl Mover<'_> {
                 name.as_str()
             ));
         }
-        Ok(())
+        self.check_data(manifest)
+    }
+
+    /// Whether the data is there and is the one that was set aside: what somebody put in its place is nobody's to restore, and
+    /// half way through it would be too late to find out (I4).
+    fn check_data(&self, manifest: &Manifest) -> Result<(), StepError> {
+        let path = self.quarantine.path_of(&manifest.entry).join("data");
+        match self.quarantine.data_facts(&manifest.entry)? {
+            Some(facts) if facts.is_directory && facts.identity.is_same(&manifest.data_directory) => Ok(()),
+            Some(_) => Err(QuarantineError::NotTheSame { path }.into()),
+            None => Err(StepError::Refused(format!(
+                "{} is not there: somebody took it out. Put it back and restore again, or end the entry with                  `volgc delete {}`",
+                path.display(),
+                manifest.entry
+            ))),
+        }
     }
 
     async fn check_restorable(&self, manifest: &Manifest, name: &VolumeName) -> Result<(), StepError> {

@@ -75,6 +75,14 @@ pub enum QuarantineError {
         /// What is in the way.
         path: PathBuf,
     },
+    /// An entry with more in it than is ours.
+    #[error(
+        "{path} holds something that is not volgc's, which is left alone; move it away, and it ends with the next sweep"
+    )]
+    NotEmpty {
+        /// The entry's directory.
+        path: PathBuf,
+    },
     /// The data is not what the manifest says.
     #[error(
         "{path} is not the directory that the manifest names; something exchanged it, so nothing was done"

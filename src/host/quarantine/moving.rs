@@ -166,7 +166,11 @@ impl QuarantineDir {
             // I4: a manifest is never taken from data.
             return Err(QuarantineError::Exists { path: path.join("data") });
         }
-        self.remove_entry_directory(id.as_str(), &path)
+        match self.remove_entry_directory(id.as_str(), &path) {
+            // What others put into it is theirs, and left alone; without data and manifest it is no entry any more.
+            Err(QuarantineError::NotEmpty { .. }) => Ok(()),
+            result => result,
+        }
     }
 
     fn remove_entry_directory(&self, directory_name: &str, path: &Path) -> Result<(), QuarantineError> {
@@ -182,6 +186,7 @@ impl QuarantineDir {
         fault::at(Point::DropDirectory).map_err(failed)?;
         match rustix::fs::unlinkat(self.directory.as_fd(), &c_name, AtFlags::REMOVEDIR) {
             Ok(()) | Err(Errno::NOENT) => {}
+            Err(Errno::NOTEMPTY) => return Err(QuarantineError::NotEmpty { path: self.path.join(directory_name) }),
             Err(source) => return Err(failed(source)),
         }
         fault::at(Point::DropSync).map_err(failed)?;
