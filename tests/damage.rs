@@ -643,7 +643,7 @@ const CASES: &[Case] = &[
         told: &[
             ("delete --yes ENTRY", 3, &["deleting-ENTRY", "not volgc's", "move it away"]),
             ("list", 0, &["ENTRY", "deleting"]),
-            ("sweep", 3, &["deleting-ENTRY", "move it away"]),
+            ("delete --yes ENTRY", 3, &["deleting-ENTRY", "move it away"]),
         ],
         mend: |site| {
             let entry = site.quarantine().join(format!("deleting-{}", site.entry));

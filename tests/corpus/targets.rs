@@ -253,6 +253,20 @@ pub(crate) fn swarm_answers(input: &[u8]) {
     }
 }
 
+/// Actions of a template, and what each becomes in a service `web`.
+const ACTIONS: [(&str, &str); 10] = [
+    (".Node.Hostname", "host-1.example"),
+    (".Node.ID", "x9y8z7"),
+    (".Service.Name", "web"),
+    (".Service.ID", "s1"),
+    (".Task.Slot", "3"),
+    (".Task.Name", "web.3.abc"),
+    ("index .Service.Labels \"a}}b\"", "label"),
+    ("/* nothing }} */", ""),
+    ("printf \"%s-%d\" .Node.ID 7", "x9y8z7-7"),
+    ("if true", ""),
+];
+
 /// A template, put together of texts and actions, can name what it becomes when it is filled in (I1).
 pub(crate) fn templates(input: &[u8]) {
     // Any text at all can be read.
@@ -260,18 +274,6 @@ pub(crate) fn templates(input: &[u8]) {
     _ = swarm::fuzzing::can_name(&text, Some("web"), "db");
     _ = swarm::fuzzing::can_lead_to(&text, None, "/var/lib/docker/volumes/db/_data");
 
-    const ACTIONS: [(&str, &str); 10] = [
-        (".Node.Hostname", "host-1.example"),
-        (".Node.ID", "x9y8z7"),
-        (".Service.Name", "web"),
-        (".Service.ID", "s1"),
-        (".Task.Slot", "3"),
-        (".Task.Name", "web.3.abc"),
-        ("index .Service.Labels \"a}}b\"", "label"),
-        ("/* nothing }} */", ""),
-        ("printf \"%s-%d\" .Node.ID 7", "x9y8z7-7"),
-        ("if true", ""),
-    ];
     let (mut template, mut filled) = (String::new(), String::new());
     let mut trims_next = false;
     for (nth, part) in text.split('|').enumerate() {

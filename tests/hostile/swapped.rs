@@ -98,7 +98,7 @@ on_each_engine! {
             let entry = volgc.entry_id_of(&name);
             let data = engine.root().join("volgc").join(format!("deleting-{entry}")).join("data");
             // The swaps begin before the walk does.
-            let slow = volgc.clone().env("VOLGC_FAULT", "delete.contents@1=delay:200");
+            let slow = volgc.clone().env("VOLGC_FAULT", "delete.contents@1=delay:1500");
             let watched = while_swapping(&data, || watched::run(&slow, &["delete", "--yes", &entry]));
             let status = watched.output.status;
             assert!(matches!(status, Some(0 | 3)), "{:?}", watched.output);

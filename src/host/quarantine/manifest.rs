@@ -167,3 +167,33 @@ fn write_all(file: &OwnedFd, mut text: &[u8]) -> rustix::io::Result<()> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::disallowed_methods, reason = "a directory for the test")]
+
+    use super::*;
+
+    /// I4: data that moved under a manifest which cannot be read again could not be brought back.
+    #[test]
+    fn what_could_not_be_read_again_is_not_written() {
+        let text = include_bytes!("../../../tests/corpus/manifest/quarantined");
+        let mut manifest = parse(text, "20261124-021500-0000001f").unwrap();
+        let root = tempfile::tempdir().unwrap();
+        let open = std::fs::File::open(root.path()).unwrap();
+        let quarantine = QuarantineDir::open_or_make(open.as_fd(), root.path()).unwrap();
+        for (length, is_taken) in [(LARGEST / 6 - GROWTH, true), (LARGEST / 6, false)] {
+            manifest.labels.insert("huge".to_owned(), "\u{1b}".repeat(length));
+            let made = quarantine.make_entry(&manifest);
+            let entry = quarantine.path_of(&manifest.entry);
+            if is_taken {
+                made.unwrap();
+                assert_eq!(quarantine.manifest(&manifest.entry).unwrap(), manifest);
+                std::fs::remove_dir_all(entry).unwrap();
+            } else {
+                assert!(made.unwrap_err().to_string().contains("File too large"));
+                assert!(!entry.exists());
+            }
+        }
+    }
+}
