@@ -205,6 +205,7 @@ on_each_engine! {
 }
 
 /// What a process sees of the disk.
+#[derive(Clone, Copy)]
 enum Seen {
     /// One directory, mounted into a namespace of its own.
     AsInAContainer,
