@@ -156,17 +156,23 @@ impl<'a> Site<'a> {
             }
             Comes::Otherwise => {}
         }
-        let mut names = self.volgc.quarantined_names();
+        let mut names = self.names();
         // A new ledger sees everything for the first time.
         for _ in 0..2 {
             if !names.contains(&self.orphan) {
                 self.run(what, ("sweep", 0, &[]));
-                names = self.volgc.quarantined_names();
+                names = self.names();
             }
         }
         assert!(names.contains(&self.orphan), "{what}: nothing is collected any more: {names:?}");
         self.run(what, ("restore ORPHAN", 0, &[]));
         assert_eq!(tree_listing(&self.engine.volume_data(&self.orphan)), self.contents[0], "{what}");
+    }
+
+    /// The names in quarantine. What is being deleted has none any more.
+    fn names(&self) -> Vec<String> {
+        let entries = self.volgc.entries();
+        entries.iter().filter_map(|entry| entry["name"].as_str()).map(str::to_owned).collect()
     }
 
     /// Leaves the engine as it was found.

@@ -93,7 +93,7 @@ fn exit_of_order(swept: &Swept, order: &Order) -> Exit {
         Order::Quarantine(names) => names.iter().map(|name| plan.volumes.get(name)).collect(),
         Order::Delete(ids) => ids.iter().map(|id| plan.entries.get(id.as_str())).collect(),
     };
-    let was_left = swept.done.iter().any(|done| matches!(done, Done::Left(..)));
+    let was_left = swept.done.iter().any(|done| matches!(done, Done::Left(..) | Done::Kept(..)));
     if verdicts.iter().any(Option::is_none) {
         Exit::Failed
     } else if was_left || verdicts.iter().flatten().any(|verdict| verdict.action == Action::Keep) {
