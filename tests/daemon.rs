@@ -313,7 +313,7 @@ fn a_deletion_feeds_the_watchdog_for_as_long_as_it_goes_on() {
     let fake = Fake::start();
     let volgc = volgc(&fake, &NEVER.replace("1d", "1s"));
     let data = fake.volume_data("orphan");
-    for directory in 0..200 {
+    for directory in 0..300 {
         let directory = data.join(format!("d{directory}"));
         fs::create_dir(&directory).unwrap();
         for file in 0..100 {
@@ -321,7 +321,7 @@ fn a_deletion_feeds_the_watchdog_for_as_long_as_it_goes_on() {
         }
     }
     // Slowed down from outside, so that it takes many times the watchdog's limit.
-    let limit = Duration::from_secs(3);
+    let limit = Duration::from_secs(2);
     let daemon = Daemon::watched(&volgc, limit);
     let quarantine = fake.root().join("volgc");
     let is_deleting = || {

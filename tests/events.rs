@@ -290,7 +290,8 @@ fn knows(volgc: &Volgc, volume: &str) -> bool {
 fn is_loaded() -> bool {
     let load = std::fs::read_to_string("/proc/loadavg").unwrap();
     let load: f64 = load.split(' ').next().unwrap().parse().unwrap();
-    load > 2.0 * std::thread::available_parallelism().unwrap().get() as f64
+    let processors = u32::try_from(std::thread::available_parallelism().unwrap().get()).unwrap();
+    load > 2.0 * f64::from(processors)
 }
 
 #[test]

@@ -60,7 +60,9 @@ fn an_idle_service_sleeps() {
     engine.docker(&["create", "-v", "v0:/data", "bb", "true"]);
     let volgc = Volgc::configured(&engine, &format!("{OBSERVE}\n[schedule]\ninterval = \"1d\"\n"));
     let mut command = volgc.command(&["run"]);
-    if let Some(binary) = std::env::var_os("VOLGC_IDLE_BINARY") {
+    let other = std::env::var_os("VOLGC_IDLE_BINARY");
+    let is_release = other.is_some();
+    if let Some(binary) = other {
         let mut other = Command::new(binary);
         other.args(command.get_args()).env_clear();
         other.envs(command.get_envs().filter_map(|(name, value)| Some((name, value?))));
@@ -80,6 +82,8 @@ fn an_idle_service_sleeps() {
          switches, at most {beats} beats of the watchdog",
         watchdog.as_secs()
     );
-    assert!(now < 20_000, "{now} kB are resident");
+    // A build for tests is five times as large, and its text is resident, too.
+    let most = if is_release { 20_000 } else { 40_000 };
+    assert!(now < most, "{now} kB are resident");
     assert!(woken <= beats * SWITCHES_A_BEAT, "woken {woken} times in {seconds} s");
 }
