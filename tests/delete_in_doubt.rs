@@ -333,6 +333,26 @@ on_each_engine! {
             assert_no_husk(&engine, &format!("{treat:?}, recovered"));
         }
     }
+
+    /// The engine takes the placed data for a volume when it makes the container; that volgc's own order is refused changes nothing.
+    fn a_restore_that_is_refused_leaves_what_a_container_uses_by_then(engine: PrivateEngine) {
+        let proxy = Proxy::start(&engine);
+        let volgc = by(&Volgc::new(&engine), proxy.socket());
+        let db = Treasure::make(&engine, "db");
+        volgc.ok(&["quarantine", "db"]);
+        proxy.next(CREATE, Treat::Answer(500));
+        let restore = volgc.clone().env("VOLGC_FAULT", "engine.create@1=delay:5000").spawn(&["restore", "db"]);
+        harness::wait_until("placed", || engine.volume_data("db").exists());
+        engine.docker(&["run", "-d", "--name", "app", "-v", "db:/data", "bb", "sleep", "1000"]);
+        let output = restore.wait_with_output().unwrap();
+        assert!(!output.status.success(), "{}", harness::show(&output));
+        assert_eq!(proxy.seen(CREATE), 1);
+        assert!(matches!(db.assert_whole(&engine, "refused"), Place::Volume(_)), "taken from a container");
+        volgc.run(&["sweep"]);
+        assert!(matches!(db.assert_whole(&engine, "swept"), Place::Volume(_)));
+        assert_eq!(volgc.json(&["list", "--format", "json"]).as_array().unwrap().len(), 0);
+        engine.docker(&["restart", "-t", "0", "app"]);
+    }
 }
 
 /// Waits until the manifest says that the DELETE may be sent.

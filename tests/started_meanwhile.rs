@@ -156,6 +156,32 @@ on_each_engine! {
         assert_eq!(harness::tree_digest(&engine.volume_data("old")), before);
     }
 
+    /// A DELETE names no volume but the one that has the name by then: this one was never in quarantine, and would be gone.
+    fn a_volume_made_again_and_held_by_nothing_while_the_data_is_away(engine: PrivateEngine) {
+        let (volgc, _) = due(&engine);
+        let before = harness::tree_digest(&engine.volume_data("db"));
+        let sweep = sweep_until(&volgc, "take.ask_again");
+        engine.docker(&["volume", "rm", "db"]);
+        engine.create_volume("db", &[]);
+        let after = engine.fill_volume("db", 2);
+        let output = sweep.wait_with_output().unwrap();
+        assert_eq!(harness::tree_digest(&engine.volume_data("db")), after, "{}", show(&output));
+        let entry = volgc.entry_id_of("db");
+        volgc.ok(&["restore", &entry, "--as", "old"]);
+        assert_eq!(harness::tree_digest(&engine.volume_data("old")), before);
+    }
+
+    /// The engine has forgotten it unasked: there is nothing to ask for.
+    fn a_volume_removed_while_the_data_is_away(engine: PrivateEngine) {
+        let (volgc, kept) = due(&engine);
+        let sweep = sweep_until(&volgc, "take.ask_again");
+        engine.docker(&["volume", "rm", "db"]);
+        let output = sweep.wait_with_output().unwrap();
+        assert!(output.status.success(), "{}", show(&output));
+        volgc.ok(&["restore", "db"]);
+        kept.assert_untouched();
+    }
+
     /// What an image has at the path is copied into an empty volume when the container is made.
     fn a_container_of_an_image_with_content_while_the_data_is_away(engine: PrivateEngine) {
         engine.create_volume("seeded", &[]);

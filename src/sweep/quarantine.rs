@@ -3,7 +3,7 @@
 //! 1. look at its directory and ask the witnesses again,
 //! 2. write the manifest, `moving` (I4),
 //! 3. rename `_data` into the entry,
-//! 4. ask the witnesses again: what began to use the volume meanwhile is seen now,
+//! 4. ask the witnesses again, and whose the name is: what began to use the volume meanwhile is seen now,
 //! 5. write `in_doubt`: from here on the engine may have been asked (I5),
 //! 6. ask the engine once to forget the volume,
 //! 7. write `quarantined`, or undo the rename when the engine refused.
@@ -18,7 +18,7 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 
 use super::mover::{Mover, StepError, now};
-use super::recover::BEHIND_PROXY;
+use super::recover::{BEHIND_PROXY, Recovered};
 use crate::gc::entry::{EntryId, EntryState, MANIFEST_VERSION, Manifest};
 use crate::gc::history::Happening;
 use crate::gc::ledger::Clock;
@@ -50,6 +50,16 @@ pub enum Quarantined {
     InDoubt(EntryId, String),
 }
 
+/// What is seen of a volume whose data is in its entry, before the engine is asked to forget it.
+enum Away {
+    /// The engine knows it, and nothing wants it.
+    Forgettable,
+    /// The engine does not know it any more.
+    Forgotten,
+    /// Something wants it, or the name is another volume's.
+    Wanted(String),
+}
+
 /// Whether the data may be renamed back when the engine is not asked, or refuses.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum WayBack {
@@ -77,9 +87,10 @@ impl Mover<'_> {
             self.undo(&manifest)?;
             return Err(error.into());
         }
-        match self.reason_to_undo(&manifest).await {
-            Ok(None) => {}
-            Ok(Some(why)) => {
+        match self.look_while_away(&manifest).await {
+            Ok(Away::Forgettable) => {}
+            Ok(Away::Forgotten) => return self.forgotten_meanwhile(&manifest).await,
+            Ok(Away::Wanted(why)) => {
                 self.undo(&manifest)?;
                 self.record(Happening::RolledBack, &manifest, why.clone())?;
                 return Ok(Quarantined::Left(why));
@@ -202,15 +213,41 @@ impl Mover<'_> {
     }
 
     /// With the data in the entry: is there any reason not to go on?
-    async fn reason_to_undo(&self, manifest: &Manifest) -> Result<Option<String>, StepError> {
+    async fn look_while_away(&self, manifest: &Manifest) -> Result<Away, StepError> {
         fault::at(Point::TakeAskAgain)
             .map_err(|source| StepError::Fault { action: "asking for the evidence again", source })?;
         let held = self.held().await?;
+        if let Some(reference) = held.volumes.get(&manifest.name).and_then(|held| held.first()) {
+            return Ok(Away::Wanted(held_by(reference)));
+        }
         // A container that was started meanwhile shows its mount at the quarantine's path.
-        let there = held.entries.get(&manifest.entry).and_then(|holders| holders.first());
-        Ok(held.volumes.get(&manifest.name).and_then(|held| held.first()).map(held_by).or_else(|| {
-            there.map(|holder| format!("held by {} {} ({})", holder.kind.word(), holder.name, holder.detail))
-        }))
+        if let Some(holder) = held.entries.get(&manifest.entry).and_then(|holders| holders.first()) {
+            let why = format!("held by {} {} ({})", holder.kind.word(), holder.name, holder.detail);
+            return Ok(Away::Wanted(why));
+        }
+        // Of what the engine does not list, it is asked where its quarantine ends.
+        if manifest.class == Class::Unlisted {
+            return Ok(Away::Forgettable);
+        }
+        // I11: a DELETE names no volume but the one that has the name when it arrives.
+        Ok(match self.engine.reading().volume(&manifest.name).await? {
+            Some(told) if self.is_still_its_husk(manifest, &told) => Away::Forgettable,
+            Some(_) => Away::Wanted("the name is another volume's by now".to_owned()),
+            None => Away::Forgotten,
+        })
+    }
+
+    /// The engine has forgotten the volume unasked. A DELETE could only hit what is made under its name from now on.
+    async fn forgotten_meanwhile(&mut self, manifest: &Manifest) -> Result<Quarantined, StepError> {
+        Ok(match self.engine_lost_it(manifest).await? {
+            Recovered::Committed | Recovered::Removed | Recovered::StillInPlace => {
+                Quarantined::Done(manifest.entry.clone())
+            }
+            Recovered::Restored | Recovered::Undone => Quarantined::Left(
+                "the engine had dropped it while it was moved, and something wants it".to_owned(),
+            ),
+            Recovered::Unresolved(why) => Quarantined::InDoubt(manifest.entry.clone(), why),
+        })
     }
 
     /// Asks the engine to forget the volume whose data is in the entry.
@@ -351,7 +388,15 @@ impl Mover<'_> {
                 }
                 Err(error) => return Err(error.into()),
             }
+            return Ok(self.quarantine.drop_entry(&manifest.entry)?);
         }
+        self.drop_put_back(manifest)
+    }
+
+    /// Takes away the entry of data that is in its volume. Whoever renamed it there may have been killed before it had synced
+    /// that, and a power cut would bring the data back to an entry without a manifest (I4).
+    pub(super) fn drop_put_back(&mut self, manifest: &Manifest) -> Result<(), StepError> {
+        self.quarantine.sync_put_back(&self.volumes, manifest)?;
         Ok(self.quarantine.drop_entry(&manifest.entry)?)
     }
 }

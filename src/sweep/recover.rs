@@ -81,7 +81,7 @@ impl Mover<'_> {
     async fn recover_moving(&mut self, manifest: &Manifest) -> Result<Recovered, StepError> {
         if self.quarantine.data_facts(&manifest.entry)?.is_none() {
             // The rename was not done, or was undone: the volume has its data.
-            self.quarantine.drop_entry(&manifest.entry)?;
+            self.drop_put_back(manifest)?;
             return Ok(Recovered::Undone);
         }
         match self.engine.reading().volume(&manifest.name).await? {
@@ -119,7 +119,7 @@ impl Mover<'_> {
 
     /// The engine does not know the volume although it was never asked to forget it: it never did, or from 29.4 on it dropped a
     /// volume without `_data` when it started. When something still wants the volume it is restored, else it is in quarantine.
-    async fn engine_lost_it(&mut self, manifest: &Manifest) -> Result<Recovered, StepError> {
+    pub(super) async fn engine_lost_it(&mut self, manifest: &Manifest) -> Result<Recovered, StepError> {
         let held = self.held().await?;
         let wanted = held.volumes.contains_key(&manifest.name) || held.entries.contains_key(&manifest.entry);
         if wanted && manifest.class == Class::Unlisted && self.put_back_unlisted(manifest)? {
@@ -161,7 +161,7 @@ impl Mover<'_> {
     ) -> Result<Recovered, StepError> {
         if self.quarantine.data_facts(&manifest.entry)?.is_none() {
             // The engine had refused, and the data was put back.
-            self.quarantine.drop_entry(&manifest.entry)?;
+            self.drop_put_back(manifest)?;
             return Ok(Recovered::Undone);
         }
         let Some(told) = self.engine.reading().volume(&manifest.name).await? else {
@@ -193,7 +193,7 @@ impl Mover<'_> {
     }
 
     /// Whether the engine still lists the very volume whose data is in the entry, without data.
-    fn is_still_its_husk(&self, manifest: &Manifest, told: &wire::Volume) -> bool {
+    pub(super) fn is_still_its_husk(&self, manifest: &Manifest, told: &wire::Volume) -> bool {
         let seen = self.volumes.observe(&manifest.name);
         is_plain(told)
             && seen.data.is_none()
@@ -219,6 +219,8 @@ impl Mover<'_> {
         }
         let placed = there.data;
         if placed.is_some_and(|facts| facts.identity.is_same(&manifest.data_directory)) {
+            // I4: whoever placed it may have been killed before it had synced that.
+            self.quarantine.sync_given(&self.volumes, &manifest.entry, name)?;
             self.finish_restore(manifest, name).await?;
             return Ok(Recovered::Restored);
         }

@@ -205,21 +205,30 @@ impl Mover<'_> {
         Ok(())
     }
 
-    /// Takes the data of a restore that cannot be finished back into quarantine. When the engine knows a volume of that name by
-    /// now, somebody asked for it and it runs on this data (I1): then the manifest stays `restoring`, and recovery finishes it.
+    /// Takes the data of a restore that cannot be finished back into quarantine. What somebody began to use meanwhile stays where
+    /// it is (I1): the manifest says `restoring`, and recovery asks the engine again.
     async fn give_up(&mut self, manifest: &Manifest, name: &VolumeName) -> Result<(), StepError> {
         if self.quarantine.data_facts(&manifest.entry)?.is_none() {
-            if self.engine.reading().volume(name).await?.is_some() {
+            if self.is_used_already(manifest, name).await? {
                 return Ok(());
             }
-            self.quarantine.retake_data(&self.volumes, &manifest.entry, name)?;
-            if self.engine.reading().volume(name).await?.is_some() {
-                // It was made in this very moment. Where this fails too, recovery places the data.
+            self.quarantine.retake_data(&self.volumes, manifest, name)?;
+            if self.is_used_already(manifest, name).await? {
                 return Ok(self.quarantine.give_data(&self.volumes, &manifest.entry, name)?);
             }
         }
         self.quarantine.remove_empty_volume_directory(&self.volumes, name)?;
         self.set_state(manifest, EntryState::Quarantined)?;
         Ok(())
+    }
+
+    /// Whether somebody made a volume or a container of data that is being restored. A container needs no order of ours: the
+    /// engine takes the directory for a volume when it is made.
+    async fn is_used_already(&self, manifest: &Manifest, name: &VolumeName) -> Result<bool, StepError> {
+        if self.engine.reading().volume(name).await?.is_some() {
+            return Ok(true);
+        }
+        let held = self.held().await?;
+        Ok(held.volumes.contains_key(name) || held.entries.contains_key(&manifest.entry))
     }
 }

@@ -42,7 +42,8 @@ pub fn standing(
     match judge(root, info, containers, volumes, index) {
         Standing::Elsewhere(why) => {
             let here = root.root_path().display();
-            let way_out = format!("a container with volgc needs the host's own {here}, as by -v {here}:{here}");
+            let way_out =
+                format!("a container with volgc needs the host's own {here}, as by -v {here}:{here}");
             Standing::Elsewhere(format!("{why}; {way_out}"))
         }
         known @ (Standing::Proven | Standing::Unproven) => known,

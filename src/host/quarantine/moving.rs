@@ -57,6 +57,19 @@ impl QuarantineDir {
         sync_both(volume.as_fd(), self.open_entry(&manifest.entry)?.as_fd()).map_err(failed)
     }
 
+    /// Syncs a rename back that is done, if there is still a volume to sync.
+    pub fn sync_put_back(&self, volumes: &VolumesDir, manifest: &Manifest) -> Result<(), QuarantineError> {
+        let path = volumes.path_of(&manifest.name);
+        let failed = |source| self.io("rename back the data of", path.clone(), source);
+        let volume = match self.open_volume(volumes, &manifest.name) {
+            Ok(volume) => volume,
+            Err(QuarantineError::Io { source: Errno::NOENT, .. }) => return Ok(()),
+            Err(error) => return Err(error),
+        };
+        fault::at(Point::PutBackSync).map_err(failed)?;
+        sync_both(volume.as_fd(), self.open_entry(&manifest.entry)?.as_fd()).map_err(failed)
+    }
+
     /// Makes `<volumes>/<name>` for a restore. A directory that exists is never used (I7).
     pub fn make_volume_directory(
         &self,
@@ -89,23 +102,40 @@ impl QuarantineDir {
         let volume = self.open_volume(volumes, name)?;
         fault::at(Point::RestoreRename).map_err(failed)?;
         self.place(id, volume.as_fd(), &path, "rename the data back to")?;
-        fault::at(Point::RestoreSync).map_err(failed)?;
-        sync_both(volume.as_fd(), self.open_entry(id)?.as_fd()).map_err(failed)?;
-        fault::at(Point::RestoreSyncVolumes).map_err(failed)?;
-        rustix::fs::fsync(volumes.volumes()).map_err(failed)
+        self.sync_given(volumes, id, name)
     }
 
-    /// Takes the data of a restore that failed back into its entry.
-    pub fn retake_data(
+    /// Syncs both directories of a restore's rename, and the one that names the volume.
+    pub fn sync_given(
         &self,
         volumes: &VolumesDir,
         id: &EntryId,
         name: &VolumeName,
     ) -> Result<(), QuarantineError> {
         let path = volumes.path_of(name);
+        let failed = |source| self.io("rename the data back to", path.clone(), source);
+        let volume = self.open_volume(volumes, name)?;
+        fault::at(Point::RestoreSync).map_err(failed)?;
+        sync_both(volume.as_fd(), self.open_entry(id)?.as_fd()).map_err(failed)?;
+        fault::at(Point::RestoreSyncVolumes).map_err(failed)?;
+        rustix::fs::fsync(volumes.volumes()).map_err(failed)
+    }
+
+    /// Takes the data of a restore that failed back into its entry; never what somebody put in its place (I11).
+    pub fn retake_data(
+        &self,
+        volumes: &VolumesDir,
+        manifest: &Manifest,
+        name: &VolumeName,
+    ) -> Result<(), QuarantineError> {
+        let path = volumes.path_of(name);
         let failed = |source| self.io("take back the data of", path.clone(), source);
         let volume = self.open_volume(volumes, name)?;
-        let entry = self.open_entry(id)?;
+        let data = directory::facts_of_child(volume.as_fd(), VOLUME_DATA).map_err(failed)?;
+        if !data.identity.is_same(&manifest.data_directory) {
+            return Err(QuarantineError::NotTheSame { path: path.join("_data") });
+        }
+        let entry = self.open_entry(&manifest.entry)?;
         fault::at(Point::RetakeRename).map_err(failed)?;
         rename_directory(volume.as_fd(), VOLUME_DATA, entry.as_fd(), DATA).map_err(failed)?;
         fault::at(Point::RetakeSync).map_err(failed)?;
@@ -186,7 +216,9 @@ impl QuarantineDir {
         fault::at(Point::DropDirectory).map_err(failed)?;
         match rustix::fs::unlinkat(self.directory.as_fd(), &c_name, AtFlags::REMOVEDIR) {
             Ok(()) | Err(Errno::NOENT) => {}
-            Err(Errno::NOTEMPTY) => return Err(QuarantineError::NotEmpty { path: self.path.join(directory_name) }),
+            Err(Errno::NOTEMPTY) => {
+                return Err(QuarantineError::NotEmpty { path: self.path.join(directory_name) });
+            }
             Err(source) => return Err(failed(source)),
         }
         fault::at(Point::DropSync).map_err(failed)?;
