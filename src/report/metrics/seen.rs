@@ -104,13 +104,15 @@ impl Seen {
                     (None, EntryState::Quarantined) => {
                         self.sizes.push((Measurable::Entry(manifest.entry.clone()), Kind::Quarantined));
                     }
-                    // On its way; it has its size, or is gone, by the next look.
+                    // On its way; it has its size, or is gone, by the next look. In place its data is where it was.
                     (
                         None,
-                        EntryState::Moving | EntryState::InDoubt { .. } | EntryState::Restoring { .. },
+                        EntryState::Moving
+                        | EntryState::InDoubt { .. }
+                        | EntryState::Restoring { .. }
+                        | EntryState::InPlace
+                        | EntryState::InPlaceInDoubt { .. },
                     ) => {}
-                    // Its data is where it was.
-                    (None, EntryState::InPlace | EntryState::InPlaceInDoubt { .. }) => {}
                 }
                 let in_use = !manifest.state.is_in_place()
                     && look.observation.inventory.volume(&manifest.name).is_some();

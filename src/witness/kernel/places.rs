@@ -94,11 +94,11 @@ impl<'a, K: Ord> Places<'a, K> {
             return self.targets.iter().map(|target| &target.key).collect();
         }
         // Engines write thousands of relative layers, such as `l/ABC`: a name is looked up before any target is looked at.
-        let named: Vec<&[u8]> = names.into_iter().filter(|name| self.names.contains(name)).collect();
-        if named.is_empty() {
+        let known: Vec<&[u8]> = names.into_iter().filter(|name| self.names.contains(name)).collect();
+        if known.is_empty() {
             return BTreeSet::new();
         }
-        let is_named = |place: &Place| named.iter().any(|name| last_name(&place.path) == *name);
+        let is_named = |place: &Place| known.iter().any(|name| last_name(&place.path) == *name);
         let targets = self.targets.iter().filter(|target| target.places.iter().any(is_named));
         targets.map(|target| &target.key).collect()
     }
