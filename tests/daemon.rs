@@ -126,8 +126,9 @@ fn a_loop_that_hangs_starves_the_watchdog() {
 #[test]
 fn a_look_that_never_comes_back_starves_the_watchdog() {
     let fake = Fake::start();
+    // The first look is that of the start, the second that of the recovery; the third is the sweep's.
     let volgc =
-        volgc(&fake, &NEVER.replace("1d", "2s")).env("VOLGC_FAULT", "look.directories@2=delay:600000");
+        volgc(&fake, &NEVER.replace("1d", "2s")).env("VOLGC_FAULT", "look.directories@3=delay:600000");
     let daemon = Daemon::watched(&volgc, Duration::from_secs(2));
     daemon.await_message("READY=1");
     daemon.await_message("STATUS=sweeping");
@@ -138,9 +139,11 @@ fn a_look_that_never_comes_back_starves_the_watchdog() {
 #[test]
 fn a_wait_that_has_an_end_feeds_the_watchdog() {
     let fake = Fake::start();
-    let volgc = volgc(&fake, &NEVER.replace("1d", "2s"));
+    let volgc = volgc(&fake, &NEVER.replace("1d", "5s"));
     let daemon = Daemon::watched(&volgc, Duration::from_secs(2));
     daemon.await_message("READY=1");
+    // Until the recovery of the start has looked too.
+    sleep(Duration::from_millis(1500));
     // The engine hangs: it is waited for, for two minutes at the most.
     fake.set(|world| world.replace("/info", Answer::Stall(Vec::new())));
     daemon.await_message("STATUS=sweeping");
@@ -313,7 +316,7 @@ fn a_deletion_feeds_the_watchdog_for_as_long_as_it_goes_on() {
     let fake = Fake::start();
     let volgc = volgc(&fake, &NEVER.replace("1d", "1s"));
     let data = fake.volume_data("orphan");
-    for directory in 0..300 {
+    for directory in 0..600 {
         let directory = data.join(format!("d{directory}"));
         fs::create_dir(&directory).unwrap();
         for file in 0..100 {
@@ -332,7 +335,7 @@ fn a_deletion_feeds_the_watchdog_for_as_long_as_it_goes_on() {
     let began = Instant::now();
     while is_deleting() {
         daemon.signal(Signal::STOP);
-        sleep(Duration::from_millis(90));
+        sleep(Duration::from_millis(140));
         daemon.signal(Signal::CONT);
         sleep(Duration::from_millis(10));
     }

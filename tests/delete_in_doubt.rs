@@ -85,6 +85,13 @@ fn resolved(engine: &PrivateEngine, volgc: &Volgc, db: &Treasure) {
     volgc.ok(&["restore", "db", "--as", "db-back"]);
     db.assert_back(engine, "db-back", "restored");
     assert_no_husk(engine, "restored");
+    // The entry that said so is gone, and the name is closed all the same.
+    volgc.ok(&["quarantine", "db-back"]);
+    let refused = volgc.run(&["restore", "db-back", "--as", "db"]);
+    ended(&refused, 4);
+    assert!(refused.stderr.contains("may still arrive"), "{refused:?}");
+    volgc.ok(&["restore", "db-back"]);
+    db.assert_back(engine, "db-back", "restored again");
 }
 
 on_each_engine! {

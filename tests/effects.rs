@@ -69,7 +69,34 @@ const LOOKS: [&str; 17] = [
 ];
 
 /// Effects without a point of their own, each with the reason: path, function, effect.
-const REASONS: [(&str, &str, &str, &str); 20] = [
+const REASONS: &[(&str, &str, &str, &str)] = &[
+    ("src/host/http/listener.rs", "listen", "chmodat", "the socket of the metrics, which holds nothing"),
+    ("src/host/http/listener.rs", "bind_unix", "unlinkat", "the same, from a run before"),
+    ("src/host/http/listener.rs", "drop", "unlinkat", "the same, at the end"),
+    ("src/host/replace.rs", "replace", "renameat", "the file of the metrics, which its user named"),
+    ("src/host/replace.rs", "replace", "unlinkat", "the same: what a failure leaves"),
+    ("src/host/replace.rs", "write_new", "fchmod", "the same, under its temporary name"),
+    ("src/host/replace.rs", "write_new", "write_all(", "the same, under its temporary name"),
+    (
+        "src/host/ledger.rs",
+        "amend",
+        "self.change(",
+        "what the engine told: without it only precision is lost",
+    ),
+    (
+        "src/host/quarantine/moving.rs",
+        "remove_empty_volume_directory",
+        "fsync",
+        "an empty directory that a power cut brings back is removed again",
+    ),
+    (
+        "src/sweep/in_place.rs",
+        "end_in_place",
+        "self.delete_or_stop(",
+        "`last_look` passes the point at its end",
+    ),
+    ("src/sweep/recover.rs", "put_back_or_keep", "self.place(", "a restore, which passes its own points"),
+    ("src/sweep/restore.rs", "restore", "self.place(", "the same"),
     (
         "src/host/quarantine/moving.rs",
         "take_data",

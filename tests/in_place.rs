@@ -294,7 +294,7 @@ on_each_engine! {
         assert_eq!(volgc.entries().len(), 0, "released");
         engine.docker(&["rm", "app"]);
         // While it is being removed: seen by the last look, or refused by the engine.
-        for point in ["in_place.ask_again", "engine.delete"] {
+        for point in ["in_place.ask_again", "engine.remove"] {
             volgc.ok(&["quarantine", "mount"]);
             let entry = volgc.entry_id_of("mount");
             let child = stopped_at(&engine, &volgc, point, &["delete", "--yes", &entry]);
@@ -325,7 +325,7 @@ on_each_engine! {
             assert_eq!(volgc.entry_of(&name)["state"], "in_place", "{point}");
         }
         let ending = [
-            ("manifest.rename", true), ("in_place.ask_again", true), ("engine.delete", true), ("engine.deleted", false),
+            ("manifest.rename", true), ("in_place.ask_again", true), ("engine.remove", true), ("engine.removed", false),
             ("drop.unlink", false), ("drop.directory", false),
         ];
         for (number, (point, is_left)) in ending.into_iter().enumerate() {

@@ -144,7 +144,10 @@ on_each_engine! {
             .flat_map(|scenario| host.passes(scenario))
             .map(|(point, _)| point)
             .collect();
-        let all: BTreeSet<String> = Point::ALL.iter().map(|point| point.word().to_owned()).collect();
+        // The loop of the service is no effect: tests/daemon.rs lets it hang there.
+        let effects = Point::ALL.iter().filter(|point| **point != Point::ServiceLoop);
+        let all: BTreeSet<String> = effects.map(|point| point.word().to_owned()).collect();
         assert_eq!(passed, all, "never passed: {:?}", all.difference(&passed).collect::<Vec<_>>());
+        eprintln!("fault points: {} of {} passed", passed.len(), all.len());
     }
 }

@@ -105,12 +105,22 @@ points! {
     DeleteDirectory = "delete.directory",
     /// Before the emptied data directory is removed.
     DeleteData = "delete.data",
+    /// Before it is remembered that a name is unsafe.
+    NameRemember = "names.remember",
+    /// Before the time of that is set.
+    NameRefresh = "names.refresh",
+    /// Before the directory that names it is synced.
+    NameSync = "names.sync",
     /// Before an empty volume directory that the engine no longer knows is removed.
     RemoveEmptyVolume = "recovery.remove_empty_volume",
     /// Before the engine is asked again whether it lists a directory that it did not, the data being in the quarantine.
     UnlistedAskAgain = "unlisted.ask_again",
     /// Before the engine is asked once more, the emptied directory being gone.
     UnlistedAskLast = "unlisted.ask_last",
+    /// Before the engine is asked to remove a volume in place.
+    EngineRemove = "engine.remove",
+    /// After its answer to that, before it is written down.
+    EngineRemoved = "engine.removed",
     /// Before the evidence is asked for again about a volume in place, its manifest saying that the engine may be asked.
     InPlaceAskAgain = "in_place.ask_again",
     /// Before the directory of an entry without manifest and data is removed.
@@ -137,6 +147,8 @@ points! {
     LedgerAcknowledge = "ledger.acknowledge",
     /// Before a hold is given.
     LedgerAddHold = "ledger.add_hold",
+    /// Before holds on an entry are put on the volume that it is restored as.
+    LedgerCarryHolds = "ledger.carry_over_holds",
     /// Before holds are released.
     LedgerRemoveHolds = "ledger.remove_holds",
     /// Before holds that are over are dropped.

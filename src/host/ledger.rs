@@ -201,7 +201,7 @@ impl Ledger {
 
     /// Puts every hold on an entry on the volume that it was restored as; says how many there were.
     pub fn carry_over_holds(&mut self, entry: &EntryId, to: &HoldTarget) -> Result<usize, LedgerError> {
-        pass(Point::LedgerAddHold, &self.file)?;
+        pass(Point::LedgerCarryHolds, &self.file)?;
         let from = HoldTarget::Entry { entry: entry.clone() };
         self.change(Change::Beside, |rows| {
             let holds: Vec<Hold> = rows.read_holds()?.into_values().collect();

@@ -60,6 +60,7 @@ impl Mover<'_> {
         if let Some(why) = self.reason_to_keep(&manifest, by_hand).await? {
             return Ok(Begun::Kept(why));
         }
+        self.remember_name(&manifest)?;
         self.quarantine.begin_deletion(entry)?;
         self.ledger.forget_entry(entry)?;
         Ok(Begun::Deletion(BegunDeletion { entry: entry.clone(), manifest: Some(Box::new(manifest)) }))

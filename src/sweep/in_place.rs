@@ -99,7 +99,7 @@ impl Mover<'_> {
             return refused;
         }
         let answer = self.delete_or_stop(&in_doubt).await;
-        fault::at(Point::EngineDeleted)
+        fault::at(Point::EngineRemoved)
             .map_err(|source| StepError::Fault { action: "writing down the engine's answer", source })?;
         match answer {
             DeleteAnswer::Forgotten => {
@@ -126,7 +126,7 @@ impl Mover<'_> {
             .map_err(|source| StepError::Fault { action: "asking for the evidence again", source })?;
         let identity = VolumeIdentity::Directory(manifest.volume_directory);
         let why = self.look_in_place(&manifest.name, &identity).await?.err();
-        fault::at(Point::EngineDelete).map_err(|source| StepError::Fault {
+        fault::at(Point::EngineRemove).map_err(|source| StepError::Fault {
             action: "asking the engine to remove the volume",
             source,
         })?;

@@ -225,6 +225,7 @@ impl Mover<'_> {
             return Ok(Recovered::Restored);
         }
         // It had been placed, and somebody removed the volume since: nothing is left to bring back.
+        self.remember_name(manifest)?;
         self.quarantine.drop_entry(&manifest.entry)?;
         self.record(
             Happening::Failed,

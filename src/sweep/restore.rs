@@ -115,7 +115,8 @@ impl Mover<'_> {
             Some(facts) if facts.is_directory && facts.identity.is_same(&manifest.data_directory) => Ok(()),
             Some(_) => Err(QuarantineError::NotTheSame { path }.into()),
             None => Err(StepError::Refused(format!(
-                "{} is not there: somebody took it out. Put it back and restore again, or end the entry with                  `volgc delete {}`",
+                "{} is not there: somebody took it out. Put it back and restore again, or end the entry with \
+                 `volgc delete {}`",
                 path.display(),
                 manifest.entry
             ))),
@@ -152,7 +153,18 @@ impl Mover<'_> {
             },
             Entry::Known(_) | Entry::Deleting(_) | Entry::Damaged { .. } => None,
         });
-        Ok(unsafe_until.filter(|until| now < *until).max())
+        let remembered = self.quarantine.unsafe_name_since(name)?;
+        let remembered = remembered.and_then(|since| since.checked_add_signed(BEHIND_PROXY));
+        Ok(unsafe_until.chain(remembered).filter(|until| now < *until).max())
+    }
+
+    /// Before an entry ends: what it says of its name must not end with it (I5).
+    pub(super) fn remember_name(&self, manifest: &Manifest) -> Result<(), StepError> {
+        let now = now()?;
+        if manifest.name_unsafe_until.is_some_and(|until| now < until) {
+            self.quarantine.remember_unsafe_name(&manifest.name)?;
+        }
+        Ok(())
     }
 
     /// From placed data on: the engine makes the volume, owner and mode are set again, the result is checked, the entry ends.
@@ -185,6 +197,7 @@ impl Mover<'_> {
         };
         let labels = told.labels.unwrap_or_default();
         self.carry_over_holds(manifest, name)?;
+        self.remember_name(manifest)?;
         self.quarantine.drop_entry(&manifest.entry)?;
         self.ledger.forget_entry(&manifest.entry)?;
         let detail = if labels == manifest.labels {

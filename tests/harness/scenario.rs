@@ -89,6 +89,18 @@ pub const COMMANDS: &[Scenario] = &[
     Scenario { name: "release by hand", with: "", settles: false, prepare: release_by_hand },
     Scenario { name: "sweep that releases", with: "", settles: false, prepare: sweep_releases },
     Scenario { name: "end in place", with: "", settles: false, prepare: end_in_place },
+    Scenario {
+        name: "restore as, of an unsafe name",
+        with: "",
+        settles: false,
+        prepare: restore_as_of_an_unsafe_name,
+    },
+    Scenario {
+        name: "delete, of an unsafe name",
+        with: "",
+        settles: false,
+        prepare: delete_of_an_unsafe_name,
+    },
 ];
 
 /// Sweeps that find something unfinished.
@@ -173,13 +185,13 @@ pub const RECOVERIES: &[Scenario] = &[
         name: "recovery of in place in doubt, not asked",
         with: "",
         settles: true,
-        prepare: |host, name| unfinished(host, end_in_place(host, name), "engine.delete"),
+        prepare: |host, name| unfinished(host, end_in_place(host, name), "engine.remove"),
     },
     Scenario {
         name: "recovery of in place in doubt, done",
         with: "",
         settles: true,
-        prepare: |host, name| unfinished(host, end_in_place(host, name), "engine.deleted"),
+        prepare: |host, name| unfinished(host, end_in_place(host, name), "engine.removed"),
     },
 ];
 
@@ -513,4 +525,26 @@ fn sweep_releases(host: &Host<'_>, name: &str) -> Case {
 fn end_in_place(host: &Host<'_>, name: &str) -> Case {
     let entry = marked(host, name);
     Case { is_deletion: true, ..case(Vec::new(), &["delete", "--yes", &entry]) }
+}
+
+/// The entry's name, for which an order may still be on its way through a proxy.
+fn make_name_unsafe(host: &Host<'_>, entry: &str) {
+    let file = host.engine.root().join("volgc").join(entry).join("manifest.json");
+    let text = fs::read_to_string(&file).unwrap_or_else(|error| panic!("{}: {error}", file.display()));
+    let mut manifest: serde_json::Value =
+        serde_json::from_str(&text).unwrap_or_else(|error| panic!("{}: {error}", file.display()));
+    manifest["name_unsafe_until"] = (chrono::Utc::now() + chrono::TimeDelta::minutes(50)).to_rfc3339().into();
+    fs::write(&file, manifest.to_string()).unwrap_or_else(|error| panic!("{}: {error}", file.display()));
+}
+
+fn restore_as_of_an_unsafe_name(host: &Host<'_>, name: &str) -> Case {
+    let (treasure, entry) = quarantined(host, name);
+    make_name_unsafe(host, &entry);
+    case(vec![treasure], &["restore", &entry, "--as", &format!("{name}-other")])
+}
+
+fn delete_of_an_unsafe_name(host: &Host<'_>, name: &str) -> Case {
+    let (treasure, entry) = quarantined(host, name);
+    make_name_unsafe(host, &entry);
+    Case { is_deletion: true, ..case(vec![treasure], &["delete", "--yes", &entry]) }
 }

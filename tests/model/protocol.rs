@@ -1,6 +1,6 @@
 //! The protocol as a state machine: what can happen in a state, and what follows.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use volgc::host::fault::Point;
 
@@ -26,7 +26,7 @@ pub struct Scope {
     pub restores_as: bool,
     /// How many times users make new data under the name.
     pub later: u8,
-    /// That a name is unsafe is remembered when its entry is gone. volgc does not do this: see `KNOWN`.
+    /// That a name is unsafe is remembered when its entry is gone (`unsafe.NAME`).
     pub remembers_names: bool,
     /// How many entries the quarantine has at one time.
     pub entries: usize,
@@ -37,8 +37,8 @@ pub struct Scope {
 pub struct Protocol {
     pub scope: Scope,
     pub mutation: Option<Mutation>,
-    /// The fault points that were passed, as bits by their order in `Point::ALL`.
-    pub passed: AtomicU64,
+    /// Which fault points were passed, in the order of `Point::ALL`.
+    pub passed: Vec<AtomicBool>,
 }
 
 /// What happens outside volgc. Nothing of it is bounded in number, but for new data.
@@ -93,7 +93,7 @@ pub enum Route {
 
 impl Protocol {
     pub fn new(scope: Scope, mutation: Option<Mutation>) -> Self {
-        Self { scope, mutation, passed: AtomicU64::new(0) }
+        Self { scope, mutation, passed: Point::ALL.iter().map(|_| AtomicBool::new(false)).collect() }
     }
 
     /// Whether it is mutated so.
@@ -181,8 +181,9 @@ impl Protocol {
                 state.push(vec![Op::DropEmpty, Op::Settle(job)]);
             }
             Action::Step(op) => {
-                if let Some(point) = op.point() {
-                    self.passed.fetch_or(bit(point), Ordering::Relaxed);
+                if let Some(at) = op.point().and_then(|point| Point::ALL.iter().position(|one| *one == point))
+                {
+                    self.passed[at].store(true, Ordering::Relaxed);
                 }
                 state.program.todo.pop();
                 match self.run(&mut state, op) {
@@ -333,9 +334,4 @@ fn sync_temporary(state: &mut State, number: usize) -> Ran {
     let Some(entry) = state.disk.entries[number].as_mut() else { return Ran::Failed };
     entry.temporary_synced = true;
     Ran::DONE
-}
-
-/// The bit of a point.
-pub fn bit(point: Point) -> u64 {
-    Point::ALL.iter().position(|one| *one == point).map_or(0, |at| 1 << at)
 }

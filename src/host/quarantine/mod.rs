@@ -7,6 +7,7 @@
 //!   20261124-021500-1f/     one entry: manifest.json, and data/, the renamed `_data`
 //!   20261124-022000-9c/     one in place: manifest.json alone
 //!   deleting-20261124-.../  an entry whose deletion was begun
+//!   unsafe.NAME/            an order for this name may still be on its way; see `names`
 //! ```
 //!
 //! Every effect is by descriptor below this directory or below one volume's (I6).
@@ -14,6 +15,7 @@
 mod lock;
 mod manifest;
 mod moving;
+mod names;
 
 use std::ffi::CStr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};

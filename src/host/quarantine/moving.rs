@@ -53,8 +53,7 @@ impl QuarantineDir {
         let failed = |source| self.io("rename back the data of", path.clone(), source);
         fault::at(Point::PutBackRename).map_err(failed)?;
         self.place(&manifest.entry, volume.as_fd(), &path, "rename back the data of")?;
-        fault::at(Point::PutBackSync).map_err(failed)?;
-        sync_both(volume.as_fd(), self.open_entry(&manifest.entry)?.as_fd()).map_err(failed)
+        self.sync_put_back(volumes, manifest)
     }
 
     /// Syncs a rename back that is done, if there is still a volume to sync.
