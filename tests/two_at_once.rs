@@ -358,4 +358,17 @@ on_each_engine! {
             }
         }
     }
+    /// A sweep by cron and one by hand: the later one has written to the ledger when the earlier one wants to.
+    fn a_sweep_that_is_overtaken_looks_again(engine: PrivateEngine) {
+        Treasure::make(&engine, "kept");
+        let volgc = Volgc::configured(&engine, CONFIG);
+        volgc.ok(&["sweep"]);
+        let trace = engine.dir().join("overtaken");
+        let slow = volgc.clone().env("VOLGC_FAULT", "ledger.write@1=delay:3000").env("VOLGC_FAULT_TRACE", &trace);
+        let child = slow.spawn(&["sweep"]);
+        wait_until("it is about to write", || fs::read_to_string(&trace).unwrap_or_default().contains("ledger.write"));
+        volgc.ok(&["sweep"]);
+        let output = child.wait_with_output().unwrap();
+        assert!(output.status.success(), "{}", harness::show(&output));
+    }
 }

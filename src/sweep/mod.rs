@@ -40,6 +40,9 @@ use recover::Recovered;
 /// How long a sweep or command waits for another one to end.
 const LOCK_PATIENCE: Duration = Duration::from_mins(10);
 
+/// How often it is looked when another process writes to the ledger each time in between.
+const LOOKS: u32 = 5;
+
 /// Everything a pass works with.
 #[derive(Debug)]
 pub struct Sweeper<'a> {
@@ -157,8 +160,20 @@ struct Locked {
 }
 
 impl Sweeper<'_> {
-    /// One pass with an order.
+    /// One pass with an order. Where another process swept between the look and the ledger, it is looked again: no step was taken.
     pub async fn sweep(&mut self, order: &Order) -> Result<Swept, SweepError> {
+        for _ in 1..LOOKS {
+            match self.pass(order).await {
+                Err(SweepError::Ledger(LedgerError::ChangedMeanwhile { .. })) => {
+                    tracing::debug!("another process has written to the ledger; looking again");
+                }
+                swept => return swept,
+            }
+        }
+        self.pass(order).await
+    }
+
+    async fn pass(&mut self, order: &Order) -> Result<Swept, SweepError> {
         let first = self.look(order).await?;
         if first.refusals.iter().any(|refusal| refusal.doubt == Doubt::Engine) {
             self.record_refusals(&first)?;
