@@ -11,7 +11,7 @@ MINUTES ?= 10
 ENGINE ?=
 SEED ?=
 
-.PHONY: all build deb image demo test test-package soak lint format audit bench fuzz setup tools
+.PHONY: all build deb image demo test test-long test-package soak lint format audit bench fuzz setup tools
 
 all: build
 
@@ -34,9 +34,19 @@ tools:
 demo:
 	tests/demo
 
+# Enumerations that take minutes on each engine. `make test` has the kills and races on the engines of two Debian releases and the
+# others on one; `make test-long` has all of them on all.
+KILLS := binary(killed) + binary(races)
+TROUBLES := binary(errors) + binary(engine_in_trouble) + binary(started_at_each_point)
+LONG := $(KILLS) + $(TROUBLES)
+
 test: setup tools
-	$(CARGO) nextest run --locked
+	$(CARGO) nextest run --locked \
+	    -E '(all() - ($(LONG))) + (($(KILLS)) - test(/::v28_5$$/)) + (($(TROUBLES)) & test(/::v26_1$$/))'
 	$(CARGO) test --locked --doc
+
+test-long: setup tools
+	$(CARGO) nextest run --locked -E '$(LONG)'
 
 # A storm of users, operators and kills on a real engine: make soak MINUTES=60 ENGINE=26.1 SEED=7. On every engine without ENGINE.
 soak: setup
