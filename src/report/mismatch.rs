@@ -2,12 +2,13 @@
 
 use crate::gc::entry::Entry;
 use crate::gc::reference::{Holder, HolderKind, Reference, Witness};
-use crate::gc::volume::{Unmovable, VolumeName};
+use crate::gc::volume::{Class, Unmovable, VolumeName};
 use crate::sweep::look::Look;
 
-/// One note for each volume without its data, and for each missing volume that something names.
+/// One note for each volume without its data, for each directory that is no volume, and for each missing volume that something
+/// names.
 pub fn notes(look: &Look) -> Vec<String> {
-    let mut notes: Vec<String> = without_data(look).collect();
+    let mut notes: Vec<String> = without_data(look).chain(unlisted(look)).collect();
     for (name, references) in look.observation.inventory.missing_volumes() {
         notes.extend(missing(look, name, references));
     }
@@ -47,6 +48,25 @@ fn without_data(look: &Look) -> impl Iterator<Item = String> {
                  back, and no container can start with it; put it back, or forget the volume with `docker volume rm {name}`"
             )
         })
+    })
+}
+
+/// Directories among the volumes that the engine does not list.
+fn unlisted(look: &Look) -> impl Iterator<Item = String> {
+    let inventory = &look.observation.inventory;
+    inventory.volumes().filter(|volume| volume.class == Class::Unlisted).map(|volume| {
+        let name = &volume.name;
+        let holders: Vec<&Holder> =
+            inventory.references(name).iter().map(|reference| &reference.holder).collect();
+        let used = if holders.is_empty() {
+            String::new()
+        } else {
+            let who = who(&holders, "uses", "use");
+            format!("; {who} a path in it, and what is written there is in no volume")
+        };
+        format!(
+            "the directory volumes/{name} is not listed by the engine: it was made behind its back, or dropped by it{used}"
+        )
     })
 }
 
