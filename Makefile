@@ -34,15 +34,13 @@ tools:
 demo:
 	tests/demo
 
-# Enumerations that take minutes on each engine. `make test` has the kills and races on the engines of two Debian releases and the
-# others on one; `make test-long` has all of them on all.
-KILLS := binary(killed) + binary(races)
-TROUBLES := binary(errors) + binary(engine_in_trouble) + binary(started_at_each_point)
-LONG := $(KILLS) + $(TROUBLES)
+# Enumerations that take minutes on each engine. `make test` has them on one, and the kills of every command and the races on another;
+# `make test-long` has all of them on all.
+LONG := binary(killed) + binary(races) + binary(errors) + binary(engine_in_trouble) + binary(started_at_each_point)
+TWICE := test(/^at_every_step_of_every_command::v20_10$$/) & binary(killed) + binary(races) & test(/::v20_10$$/)
 
 test: setup tools
-	$(CARGO) nextest run --locked \
-	    -E '(all() - ($(LONG))) + (($(KILLS)) - test(/::v28_5$$/)) + (($(TROUBLES)) & test(/::v26_1$$/))'
+	$(CARGO) nextest run --locked -E '(all() - ($(LONG))) + (($(LONG)) & test(/::v26_1$$/)) + ($(TWICE))'
 	$(CARGO) test --locked --doc
 
 test-long: setup tools
