@@ -41,6 +41,8 @@ pub struct Case {
     pub is_deletion: bool,
     /// Somebody asked the engine for the volume while it was being restored.
     pub is_adopted: bool,
+    /// An order for its name may still be on its way, so nothing is restored under it.
+    pub is_name_unsafe: bool,
     /// The command.
     pub command: Vec<String>,
     /// Configuration beside the usual.
@@ -355,7 +357,8 @@ impl<'a> Host<'a> {
                     treasure::Place::Entry(entry, manifest) => {
                         assert_eq!(manifest["state"], "quarantined", "{when}: {manifest:#}");
                         // Behind a proxy the name is closed while an order to forget it could still arrive.
-                        let is_closed = !self.config.contains(&self.engine.socket().display().to_string());
+                        let is_proxied = !self.config.contains(&self.engine.socket().display().to_string());
+                        let is_closed = is_proxied || case.is_name_unsafe;
                         let name = if is_closed || self.engine.volumes_dir().join(&treasure.name).exists() {
                             format!("{}-back{number}", treasure.name)
                         } else {
@@ -381,6 +384,7 @@ fn case(treasures: Vec<Treasure>, command: &[&str]) -> Case {
         treasures,
         is_deletion: false,
         is_adopted: false,
+        is_name_unsafe: false,
         command: command.iter().map(|&word| word.to_owned()).collect(),
         rule: String::new(),
         parked: Vec::new(),
@@ -540,11 +544,12 @@ fn make_name_unsafe(host: &Host<'_>, entry: &str) {
 fn restore_as_of_an_unsafe_name(host: &Host<'_>, name: &str) -> Case {
     let (treasure, entry) = quarantined(host, name);
     make_name_unsafe(host, &entry);
-    case(vec![treasure], &["restore", &entry, "--as", &format!("{name}-other")])
+    let other = format!("{name}-other");
+    Case { is_name_unsafe: true, ..case(vec![treasure], &["restore", &entry, "--as", &other]) }
 }
 
 fn delete_of_an_unsafe_name(host: &Host<'_>, name: &str) -> Case {
     let (treasure, entry) = quarantined(host, name);
     make_name_unsafe(host, &entry);
-    Case { is_deletion: true, ..case(vec![treasure], &["delete", "--yes", &entry]) }
+    Case { is_deletion: true, is_name_unsafe: true, ..case(vec![treasure], &["delete", "--yes", &entry]) }
 }
