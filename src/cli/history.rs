@@ -9,7 +9,7 @@ use crate::config::duration;
 use crate::gc::history::HistoryLine;
 use crate::host::clock;
 use crate::host::ledger::HistoryFilter;
-use crate::report::table::{lines_of, plain};
+use crate::report::columns::Columns;
 use crate::report::text::safe;
 
 #[derive(Debug, Args)]
@@ -48,9 +48,9 @@ pub(super) fn run(context: &Context<'_>, arguments: &Arguments) -> Result<Exit, 
 }
 
 fn shown(lines: &[HistoryLine]) -> String {
-    let mut table = plain(&["WHEN", "WHAT", "VOLUME", "ENTRY", "LAST HOLDER", "DETAIL"]);
+    let mut columns = Columns::new(["WHEN", "WHAT", "VOLUME", "ENTRY", "LAST HOLDER", "DETAIL"]);
     for line in lines {
-        table.add_row([
+        columns.add([
             line.at.format("%Y-%m-%d %H:%M:%SZ").to_string(),
             line.happening.word().to_owned(),
             line.volume.as_ref().map_or_else(|| "-".to_owned(), |name| safe(name.as_str())),
@@ -59,5 +59,5 @@ fn shown(lines: &[HistoryLine]) -> String {
             safe(&line.detail),
         ]);
     }
-    lines_of(&table)
+    columns.text()
 }

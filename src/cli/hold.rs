@@ -14,7 +14,8 @@ use crate::gc::plan::Order;
 use crate::gc::volume::VolumeName;
 use crate::host::clock;
 use crate::host::ledger::Ledger;
-use crate::report::table::{lines_of, plain, shown_time};
+use crate::report::columns::Columns;
+use crate::report::table::shown_time;
 use crate::report::text::{minute, rfc3339, safe};
 use crate::sweep::look::{Look, look};
 
@@ -131,11 +132,11 @@ pub(super) fn holds(context: &Context<'_>, arguments: &HoldsArguments) -> Result
         Format::Json => output::json(&lines)?,
         Format::Table if lines.is_empty() => output::print("nothing is held\n")?,
         Format::Table => {
-            let mut table = plain(&["HELD", "KIND", "SINCE", "UNTIL", "REASON"]);
+            let mut columns = Columns::new(["HELD", "KIND", "SINCE", "UNTIL", "REASON"]);
             for line in &lines {
                 let until =
                     line.expires_at.clone().map_or_else(|| "released".to_owned(), |at| shown_time(Some(&at)));
-                table.add_row([
+                columns.add([
                     safe(&line.name),
                     line.kind.to_owned(),
                     shown_time(Some(&line.given_at)),
@@ -143,7 +144,7 @@ pub(super) fn holds(context: &Context<'_>, arguments: &HoldsArguments) -> Result
                     safe(&line.reason),
                 ]);
             }
-            output::print(&lines_of(&table))?;
+            output::print(&columns.text())?;
         }
     }
     Ok(Exit::Done)

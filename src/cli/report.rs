@@ -1,5 +1,6 @@
 //! `volgc report`.
 
+use std::mem::ManuallyDrop;
 use std::path::PathBuf;
 
 use clap::Args;
@@ -34,11 +35,13 @@ pub(super) async fn run(context: &Context<'_>, arguments: &Arguments) -> Result<
     let remembered = context.remembered()?;
     let look = look(&engine, &remembered, &settings, &Order::Scheduled, clock::read()?).await?;
     let sizes = if arguments.no_sizes { Sizes::default() } else { sizes::measure(&look).await };
-    let report = Report::new(&look, settings.policy.mode, &sizes);
+    // The program ends after this: giving the memory of thousands of volumes back piece by piece would only make it late.
+    let look = ManuallyDrop::new(look);
+    let report = ManuallyDrop::new(Report::new(&look, settings.policy.mode, &sizes));
     match (&arguments.textfile, arguments.format) {
         (Some(file), _) => metrics::write(context, &look, &sizes, file)?,
         (None, Format::Table) => output::print(&table::report(&report))?,
-        (None, Format::Json) => output::json(&report)?,
+        (None, Format::Json) => output::json(&*report)?,
     }
     let is_anything_due =
         report.totals.due_quarantine + report.totals.due_release + report.totals.due_delete > 0;

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use rayon::iter::{IntoParallelIterator as _, ParallelIterator as _};
 use serde::{Deserialize, Serialize};
 
 use super::text::rfc3339;
@@ -182,13 +183,16 @@ impl Report {
     pub fn new(look: &Look, mode: Mode, sizes: &Sizes) -> Self {
         let inventory = &look.observation.inventory;
         let engine = inventory.engine();
-        let volumes: Vec<VolumeLine> = inventory
-            .volumes()
-            .filter_map(|volume| Some(volume_line(look, volume, look.plan.volumes.get(&volume.name)?, sizes)))
-            .collect();
+        let volumes: Vec<&Volume> = inventory.volumes().collect();
+        let line =
+            |volume: &Volume| Some(volume_line(look, volume, look.plan.volumes.get(&volume.name)?, sizes));
+        let (volumes, mismatches): (Vec<VolumeLine>, Vec<String>) = rayon::join(
+            || volumes.into_par_iter().filter_map(line).collect(),
+            || super::mismatch::notes(look),
+        );
         let quarantine = entry_lines(look, sizes);
         let mut notes = inventory.notes().to_vec();
-        notes.extend(super::mismatch::notes(look));
+        notes.extend(mismatches);
         Self {
             schema_version: SCHEMA_VERSION,
             taken_at: rfc3339(inventory.taken_at()),
@@ -290,22 +294,31 @@ fn is_name_in_use(look: &Look, manifest: &Manifest) -> bool {
 }
 
 fn totals(volumes: &[VolumeLine], quarantine: &[EntryLine]) -> Totals {
-    let unreferenced = || volumes.iter().filter(|volume| volume.holders.is_empty());
-    let kept_by_class = || unreferenced().filter(|volume| volume.reason == Reason::ClassKeep.word());
-    let unmeasured = unreferenced().any(|volume| volume.size_bytes.is_none())
-        || quarantine.iter().any(|entry| entry.size_bytes.is_none());
-    Totals {
+    let mut totals = Totals {
         volumes: volumes.len(),
-        held: volumes.len() - unreferenced().count(),
-        unreferenced: unreferenced().count(),
-        kept_by_class: kept_by_class().count(),
-        kept_by_class_bytes: kept_by_class().filter_map(|volume| volume.size_bytes).sum(),
-        due_quarantine: volumes.iter().filter(|volume| volume.action == Action::Quarantine).count(),
         due_delete: quarantine.iter().filter(|entry| entry.action == Action::Delete).count(),
         due_release: quarantine.iter().filter(|entry| entry.action == Action::Release).count(),
         quarantined: quarantine.len(),
-        unreferenced_bytes: unreferenced().filter_map(|volume| volume.size_bytes).sum(),
         quarantined_bytes: quarantine.iter().filter_map(|entry| entry.size_bytes).sum(),
-        sizes_complete: !unmeasured,
+        sizes_complete: quarantine.iter().all(|entry| entry.size_bytes.is_some()),
+        ..Totals::default()
+    };
+    for volume in volumes {
+        if volume.action == Action::Quarantine {
+            totals.due_quarantine += 1;
+        }
+        if !volume.holders.is_empty() {
+            totals.held += 1;
+            continue;
+        }
+        let size = volume.size_bytes.unwrap_or(0);
+        totals.unreferenced += 1;
+        totals.unreferenced_bytes += size;
+        totals.sizes_complete &= volume.size_bytes.is_some();
+        if volume.reason == Reason::ClassKeep.word() {
+            totals.kept_by_class += 1;
+            totals.kept_by_class_bytes += size;
+        }
     }
+    totals
 }

@@ -1,5 +1,6 @@
 //! What was found and what follows from it, for people and for programs.
 
+pub mod columns;
 pub mod dates;
 pub mod document;
 pub mod explain;

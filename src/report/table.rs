@@ -1,24 +1,13 @@
 //! The report as tables and one plain sentence.
 
-use comfy_table::{CellAlignment, ContentArrangement, Table, presets};
+use rayon::iter::{IntoParallelIterator as _, ParallelIterator as _};
+use rayon::slice::ParallelSliceMut as _;
 
+use super::columns::Columns;
 use super::document::{EntryLine, Report, Totals, VolumeLine};
 use super::text::{bytes, counted, safe};
 use crate::gc::policy::Mode;
 use crate::gc::verdict::Action;
-
-/// A table without borders, as the Docker CLI prints them.
-pub fn plain(header: &[&str]) -> Table {
-    let mut table = Table::new();
-    table
-        .load_style(presets::NOTHING)
-        .set_content_arrangement(ContentArrangement::Disabled)
-        .set_header(header);
-    if let Some(column) = table.column_mut(0) {
-        column.set_padding((0, 1));
-    }
-    table
-}
 
 /// The whole report.
 pub fn report(report: &Report) -> String {
@@ -58,13 +47,11 @@ pub fn report(report: &Report) -> String {
 /// The volumes, what is to happen first.
 fn volumes(lines: &[VolumeLine]) -> String {
     let mut sorted: Vec<&VolumeLine> = lines.iter().collect();
-    sorted.sort_by_key(|line| (rank(line), &line.name));
-    let mut table = plain(&["VOLUME", "CLASS", "SIZE", "UNREFERENCED SINCE", "ACTION", "DUE", "WHY"]);
-    if let Some(column) = table.column_mut(2) {
-        column.set_cell_alignment(CellAlignment::Right);
-    }
-    for line in sorted {
-        table.add_row([
+    sorted.par_sort_by_key(|line| (rank(line), &line.name));
+    let header = ["VOLUME", "CLASS", "SIZE", "UNREFERENCED SINCE", "ACTION", "DUE", "WHY"];
+    let mut columns = Columns::new(header).numbers_in(2);
+    let row = |line: &VolumeLine| {
+        [
             safe(line.name.as_str()),
             line.class.clone(),
             size(line.size_bytes),
@@ -72,9 +59,10 @@ fn volumes(lines: &[VolumeLine]) -> String {
             line.action.word().to_owned(),
             shown_time(line.due_at.as_deref()),
             safe(&line.detail),
-        ]);
-    }
-    lines_of(&table)
+        ]
+    };
+    columns.add_all(sorted.into_par_iter().map(row).collect());
+    columns.text()
 }
 
 fn rank(line: &VolumeLine) -> u8 {
@@ -90,12 +78,10 @@ fn rank(line: &VolumeLine) -> u8 {
 
 /// The quarantine.
 pub fn entries(lines: &[EntryLine]) -> String {
-    let mut table = plain(&["ENTRY", "VOLUME", "SIZE", "STATE", "QUARANTINED", "DELETE AT", "WHY"]);
-    if let Some(column) = table.column_mut(2) {
-        column.set_cell_alignment(CellAlignment::Right);
-    }
+    let header = ["ENTRY", "VOLUME", "SIZE", "STATE", "QUARANTINED", "DELETE AT", "WHY"];
+    let mut columns = Columns::new(header).numbers_in(2);
     for line in lines {
-        table.add_row([
+        columns.add([
             safe(&line.entry),
             line.name.as_ref().map_or_else(|| "?".to_owned(), |name| safe(name.as_str())),
             size(line.size_bytes),
@@ -105,7 +91,7 @@ pub fn entries(lines: &[EntryLine]) -> String {
             safe(&line.detail),
         ]);
     }
-    lines_of(&table)
+    columns.text()
 }
 
 /// One plain sentence at the end.
@@ -168,13 +154,4 @@ pub fn shown_time(rfc3339: Option<&str>) -> String {
         Some(minute) => format!("{}Z", minute.replace('T', " ")),
         None => text.to_owned(),
     }
-}
-
-/// The rows without the blanks that pad the last column.
-pub fn lines_of(table: &Table) -> String {
-    table.lines().fold(String::new(), |mut text, line| {
-        text.push_str(line.trim_end());
-        text.push('\n');
-        text
-    })
 }

@@ -6,6 +6,9 @@ use chrono::{DateTime, SecondsFormat, Utc};
 
 /// A text on one line without control, formatting or bidirectional characters: each is written as `\u{...}`.
 pub fn safe(text: &str) -> String {
+    if text.bytes().all(|byte| (b' '..=b'~').contains(&byte)) {
+        return text.to_owned();
+    }
     let mut clean = String::with_capacity(text.len());
     for c in text.chars() {
         if is_unsafe(c) {
