@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, Utc};
+use rayon::slice::ParallelSliceMut as _;
 
 use super::entry::EntryId;
 use super::reference::{Holder, Reference, Witness};
@@ -74,7 +75,7 @@ impl Inventory {
     pub fn complete(
         taken_at: DateTime<Utc>,
         engine: EngineIdentity,
-        volumes: Vec<Volume>,
+        mut volumes: Vec<Volume>,
         answers: Vec<Answer>,
     ) -> Result<Self, IncompleteInventory> {
         let mut answered = BTreeSet::new();
@@ -101,13 +102,12 @@ impl Inventory {
             held_by.sort();
             held_by.dedup();
         }
-        let mut by_name = BTreeMap::new();
-        for volume in volumes {
-            if let Some(twice) = by_name.insert(volume.name.clone(), volume) {
-                return Err(IncompleteInventory::DuplicateVolume(twice.name));
-            }
+        volumes.par_sort_unstable_by(|a, b| a.name.cmp(&b.name));
+        if let Some([twice, _]) = volumes.array_windows().find(|[one, next]| one.name == next.name) {
+            return Err(IncompleteInventory::DuplicateVolume(twice.name.clone()));
         }
-        Ok(Self { taken_at, engine, volumes: by_name, references, entry_holders, notes })
+        let volumes = volumes.into_iter().map(|volume| (volume.name.clone(), volume)).collect();
+        Ok(Self { taken_at, engine, volumes, references, entry_holders, notes })
     }
 
     /// When the last witness had answered.

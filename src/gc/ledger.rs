@@ -4,13 +4,14 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
+use rayon::iter::{IntoParallelIterator as _, ParallelIterator as _};
 use serde::{Deserialize, Serialize};
 
 use super::entry::{EntryId, EntryState, Manifest};
 use super::inventory::Inventory;
 use super::policy::Limits;
 use super::reference::{HolderKind, LastHolder, Reference, Witness};
-use super::volume::{Class, VolumeIdentity, VolumeName};
+use super::volume::{Class, Volume, VolumeIdentity, VolumeName};
 
 /// A reading of both clocks of the host.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -204,21 +205,12 @@ impl LedgerState {
         limits: &Limits,
     ) -> Self {
         let elapsed = watched_time(self.last_sweep.as_ref(), now, limits.max_gap);
-        let mut volumes: BTreeMap<_, _> = inventory
-            .volumes()
-            .map(|volume| {
-                let before =
-                    self.volumes.get(&volume.name).filter(|record| record.identity.is_same(&volume.identity));
-                let references = inventory.references(&volume.name);
-                let mut record =
-                    observe_volume(before, &volume.identity, references, elapsed, self.span_until(now.wall));
-                // I8: a hold that this sweep finds expired held until now.
-                if self.is_held(|target| target.is_on_volume(&volume.name, &volume.identity)) {
-                    record.unreferenced = record.unreferenced.map(|_| Clock::start(now.wall));
-                }
-                (volume.name.clone(), record)
-            })
-            .collect();
+        let seen: Vec<&Volume> = inventory.volumes().collect();
+        let record = |volume: &Volume| {
+            (volume.name.clone(), self.observe_volume(volume, inventory, elapsed, now.wall))
+        };
+        let records: Vec<(VolumeName, VolumeRecord)> = seen.into_par_iter().map(record).collect();
+        let mut volumes: BTreeMap<VolumeName, VolumeRecord> = records.into_iter().collect();
         self.suspect_sudden_orphans(&mut volumes, now.wall, limits);
         let engine = inventory.engine();
         Self {
@@ -232,6 +224,24 @@ impl LedgerState {
                 .collect(),
             holds: self.holds.iter().filter(|hold| hold.is_active(now.wall)).cloned().collect(),
         }
+    }
+
+    fn observe_volume(
+        &self,
+        volume: &Volume,
+        inventory: &Inventory,
+        elapsed: Duration,
+        now: DateTime<Utc>,
+    ) -> VolumeRecord {
+        let before =
+            self.volumes.get(&volume.name).filter(|record| record.identity.is_same(&volume.identity));
+        let references = inventory.references(&volume.name);
+        let mut record = observe_volume(before, &volume.identity, references, elapsed, self.span_until(now));
+        // I8: a hold that this sweep finds expired held until now.
+        if self.is_held(|target| target.is_on_volume(&volume.name, &volume.identity)) {
+            record.unreferenced = record.unreferenced.map(|_| Clock::start(now));
+        }
+        record
     }
 
     /// From the last sweep until now.

@@ -9,13 +9,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
+use rayon::iter::{IntoParallelIterator as _, ParallelIterator as _};
 
 use super::entry::{Entry, EntryId};
 use super::inventory::Inventory;
 use super::ledger::{Clock, LedgerState};
 use super::policy::{Mode, Policy};
 use super::verdict::{Action, Reason, Step, Verdict};
-use super::volume::VolumeName;
+use super::volume::{Volume, VolumeName};
 use entries::entry_verdict;
 use volumes::volume_verdict;
 
@@ -110,11 +111,10 @@ impl Plan {
 /// Makes the plan.
 pub fn plan(situation: Situation<'_>, order: &Order) -> Plan {
     let by_hand = matches!(order, Order::Quarantine(_) | Order::Delete(_));
-    let mut volumes: BTreeMap<_, _> = situation
-        .inventory
-        .volumes()
-        .map(|volume| (volume.name.clone(), volume_verdict(situation, volume, order)))
-        .collect();
+    let volumes: Vec<&Volume> = situation.inventory.volumes().collect();
+    let verdict = |volume: &Volume| (volume.name.clone(), volume_verdict(situation, volume, order));
+    let volumes: Vec<(VolumeName, Verdict)> = volumes.into_par_iter().map(verdict).collect();
+    let mut volumes: BTreeMap<VolumeName, Verdict> = volumes.into_iter().collect();
     let mut entries: BTreeMap<_, _> = situation
         .quarantine
         .entries

@@ -3,7 +3,7 @@
 
 use std::ffi::{CStr, CString, OsString};
 use std::mem::MaybeUninit;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStringExt;
 use std::path::Path;
 
@@ -68,15 +68,21 @@ pub fn list(directory: BorrowedFd<'_>) -> rustix::io::Result<Vec<(CString, FileT
     let mut names = Vec::new();
     // A descriptor of its own, so that two listings do not share an offset.
     let listing = open_child(directory, c".")?;
+    list_once(&listing, |name, kind| names.push((name.to_owned(), kind)))?;
+    Ok(names)
+}
+
+/// The same, one name after the other, through a descriptor that nobody has listed or will list.
+pub fn list_once(directory: &OwnedFd, mut tell: impl FnMut(&CStr, FileType)) -> rustix::io::Result<()> {
     let mut buffer = [const { MaybeUninit::uninit() }; 16 << 10];
-    let mut entries = RawDir::new(listing.as_fd(), &mut buffer);
+    let mut entries = RawDir::new(directory, &mut buffer);
     while let Some(entry) = entries.next() {
         let entry = entry?;
         if entry.file_name() != c"." && entry.file_name() != c".." {
-            names.push((entry.file_name().to_owned(), entry.file_type()));
+            tell(entry.file_name(), entry.file_type());
         }
     }
-    Ok(names)
+    Ok(())
 }
 
 /// The whole of a small file. A link in its place is an error, a FIFO does not hang, and what is larger than `largest` bytes is an

@@ -67,6 +67,13 @@ pub struct Observed {
     pub unmovable: Vec<Unmovable>,
 }
 
+impl Observed {
+    /// No directory that could be looked into, and why.
+    pub fn nothing(why: Unmovable) -> Self {
+        Self { directory: None, data: None, unmovable: vec![why] }
+    }
+}
+
 impl VolumesDir {
     /// Opens the docker root that the engine named.
     pub fn open(root: &str) -> Result<Self, VolumesDirError> {
@@ -139,29 +146,49 @@ impl VolumesDir {
         Ok(names)
     }
 
+    /// What stands under a volume's name, or why nothing is known of it; none when nothing does (any more).
+    pub fn facts_of(&self, name: &VolumeName) -> Option<Result<Facts, Unmovable>> {
+        let facts = directory::c_name(name.as_str())
+            .and_then(|name| directory::facts_of_child(self.volumes(), &name));
+        match facts {
+            Ok(facts) => Some(Ok(facts)),
+            Err(Errno::NOENT) => None,
+            Err(_) => Some(Err(Unmovable::Unreadable)),
+        }
+    }
+
+    /// Looks into a directory that was found before. One that has taken its place since is not looked into (I11).
+    pub fn observe_found(&self, name: &VolumeName, found: &Facts) -> Observed {
+        let seen = self.observe(name);
+        match seen.directory {
+            Some(there) if there.identity != found.identity => Observed::nothing(Unmovable::NoDirectory),
+            Some(_) | None => seen,
+        }
+    }
+
     /// Looks at one volume's directory.
     pub fn observe(&self, name: &VolumeName) -> Observed {
-        let nothing = |why| Observed { directory: None, data: None, unmovable: vec![why] };
-        let Ok(c_name) = directory::c_name(name.as_str()) else {
-            return nothing(Unmovable::Unreadable);
-        };
-        let volume = match directory::open_child(self.volumes(), &c_name) {
+        let opened =
+            directory::c_name(name.as_str()).and_then(|name| directory::open_child(self.volumes(), &name));
+        let volume = match opened {
             Ok(volume) => volume,
-            Err(Errno::NOENT) => return nothing(Unmovable::NoDirectory),
-            Err(Errno::LOOP | Errno::NOTDIR) => return nothing(Unmovable::NotADirectory),
-            Err(_) => return nothing(Unmovable::Unreadable),
+            Err(Errno::NOENT) => return Observed::nothing(Unmovable::NoDirectory),
+            Err(Errno::LOOP | Errno::NOTDIR) => return Observed::nothing(Unmovable::NotADirectory),
+            Err(_) => return Observed::nothing(Unmovable::Unreadable),
         };
-        let (Ok(facts), Ok(names)) = (directory::facts(volume.as_fd()), directory::list(volume.as_fd()))
-        else {
-            return nothing(Unmovable::Unreadable);
+        let Ok(facts) = directory::facts(volume.as_fd()) else {
+            return Observed::nothing(Unmovable::Unreadable);
         };
         let mut unmovable = self.reasons_against(&facts);
-        for (child, _) in &names {
-            if child.as_c_str() == OPTIONS {
+        let beside = |child: &CStr, _| {
+            if child == OPTIONS {
                 unmovable.push(Unmovable::OptionsFile);
-            } else if child.as_c_str() != DATA {
+            } else if child != DATA && unmovable.last() != Some(&Unmovable::ForeignContent) {
                 unmovable.push(Unmovable::ForeignContent);
             }
+        };
+        if directory::list_once(&volume, beside).is_err() {
+            return Observed::nothing(Unmovable::Unreadable);
         }
         let data = match directory::facts_of_child(volume.as_fd(), DATA) {
             Ok(data) => Some(data),

@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 use std::time::Duration;
 
-use super::{EvidenceError, Scene};
+use super::{EvidenceError, Scene, on_a_thread};
 use crate::gc::inventory::Answer;
 use crate::gc::reference::{Holder, HolderKind, Reference, Witness};
 use crate::gc::volume::VolumeName;
@@ -15,18 +15,19 @@ use crate::host::engine::{Engine, EngineError};
 const TRIES: u32 = 8;
 const FIRST_PAUSE: Duration = Duration::from_millis(30);
 
-/// The complete container list, with the `/info` it agrees with.
+/// The complete container list, with the `/info` it agrees with. `before` is what `/info` said just now.
 ///
-/// The count is asked before and after: containers that come and go in between are no contradiction. A list that is still
+/// The count is asked after it, too: containers that come and go in between are no contradiction. A list that is still
 /// outside both counts after several tries is not complete, and nothing may be concluded from it (I2).
-pub async fn containers(engine: &Engine) -> Result<(Info, Vec<Container>), EvidenceError> {
-    let mut before = engine.info().await?;
+pub async fn containers(engine: &Engine, mut before: Info) -> Result<(Info, Vec<Container>), EvidenceError> {
     let mut tries = 1;
     let mut pause = FIRST_PAUSE;
     loop {
-        let containers = engine.containers().await?;
+        let answer = engine.fetch_containers().await?;
+        // A long list is read while the engine counts once more.
+        let (containers, after) = tokio::join!(on_a_thread(move || Ok(answer.read()?)), engine.info());
+        let (containers, after) = (containers?, after?);
         each_once(&containers)?;
-        let after = engine.info().await?;
         if after.id != before.id || after.docker_root_dir != before.docker_root_dir {
             return Err(EvidenceError::Nonsense(
                 "its ID or docker root changed between two calls; do several engines share the address?"

@@ -11,12 +11,12 @@ use std::time::Duration;
 
 pub use places::{Place, Target};
 
-use super::index::VolumeIndex;
-use super::{EvidenceError, Scene};
+use super::EvidenceError;
 use crate::gc::entry::EntryId;
 use crate::gc::inventory::Answer;
 use crate::gc::reference::{Holder, HolderKind, Reference, Witness};
 use crate::gc::volume::VolumeName;
+use crate::host::engine::Engine;
 use crate::host::proc::files::{self, FilePath, Use};
 use crate::host::proc::mountinfo::MountLine;
 use crate::host::proc::namespaces::{self, Namespace};
@@ -51,24 +51,28 @@ pub struct Mounts<K> {
     pub mounted: BTreeSet<K>,
 }
 
-/// Every volume that a mount in some mount namespace shows, or that something is mounted in.
-pub async fn ask(scene: Scene<'_>) -> Result<KernelAnswer, EvidenceError> {
+/// Which of the volumes with a directory some mount in some mount namespace shows, or has something mounted in them.
+pub async fn ask(
+    engine: &Engine,
+    directory: Option<&VolumesDir>,
+    volumes: Vec<VolumeName>,
+) -> Result<KernelAnswer, EvidenceError> {
     let elsewhere = |why: &str| {
         let mut answer = Answer::new(Witness::Kernel, Vec::new());
         answer.notes.push(format!("mounts and processes were not looked at: {why}"));
         KernelAnswer { answer, mounted: BTreeSet::new() }
     };
-    let Some(socket) = scene.engine.endpoint().local_socket() else {
+    let Some(socket) = engine.endpoint().local_socket() else {
         return Ok(elsewhere("the engine runs on another machine"));
     };
     // I2: processes that are invisible here may hold anything.
     if let Some(why) = sight::blind_spot(socket).await {
         return Err(silent(why));
     }
-    let Some(directory) = scene.index.directory() else {
+    let Some(directory) = directory else {
         return Ok(elsewhere("the docker root is not on this machine"));
     };
-    let mounts = mounts_below(targets(scene.index, directory)?).await?;
+    let mounts = mounts_below(targets(volumes, directory)?).await?;
     let mut answer = Answer::new(Witness::Kernel, Vec::new());
     for (key, holder) in mounts.holders {
         match key {
@@ -109,13 +113,11 @@ enum Key {
 }
 
 /// Every volume's directory, and the data of every entry of the quarantine.
-fn targets(index: &VolumeIndex, directory: &VolumesDir) -> Result<Vec<Target<Key>>, EvidenceError> {
+fn targets(names: Vec<VolumeName>, directory: &VolumesDir) -> Result<Vec<Target<Key>>, EvidenceError> {
     let volumes = place_of(directory.volumes())?;
-    let target = |name: &VolumeName| Target {
-        key: Key::Volume(name.clone()),
-        places: vec![volumes.join(name.as_str())],
-    };
-    let mut targets: Vec<Target<Key>> = index.observed().keys().map(target).collect();
+    let target =
+        |name: VolumeName| Target { places: vec![volumes.join(name.as_str())], key: Key::Volume(name) };
+    let mut targets: Vec<Target<Key>> = names.into_iter().map(target).collect();
     let quarantine = QuarantineDir::open_existing(directory.root(), directory.root_path())
         .map_err(|error| silent(error.to_string()))?;
     if let Some(quarantine) = quarantine {

@@ -5,6 +5,7 @@
 
 pub mod binds;
 pub mod containers_on_disk;
+mod directories;
 pub mod engine;
 pub mod in_place;
 pub mod index;
@@ -79,6 +80,9 @@ pub enum EvidenceError {
     /// The volumes directory could not be read.
     #[error(transparent)]
     Volumes(#[from] crate::host::volumes_dir::VolumesDirError),
+    /// The quarantine could not be read.
+    #[error(transparent)]
+    Quarantine(#[from] crate::host::quarantine::QuarantineError),
     /// The answers do not make an inventory.
     #[error(transparent)]
     Incomplete(#[from] crate::gc::inventory::IncompleteInventory),
@@ -96,17 +100,23 @@ pub struct Evidence {
     pub mounted: BTreeSet<VolumeName>,
 }
 
-/// Asks every witness once.
-pub async fn ask_all(scene: Scene<'_>) -> Result<Evidence, EvidenceError> {
-    let kernel = kernel::ask(scene).await?;
+/// Asks every other witness once. The kernel looks in directories and not at the scene, so that it may be asked while the scene is
+/// being set.
+pub async fn ask_others(scene: Scene<'_>, kernel: kernel::KernelAnswer) -> Result<Evidence, EvidenceError> {
     let answers = vec![
         engine::ask(scene)?,
         binds::ask(scene).await?,
-        // The places of the witnesses that are still to come: they answer "nothing seen".
         containers_on_disk::ask(scene).await?,
         kernel.answer,
         swarm::ask(scene).await?,
         operator::ask(scene),
     ];
     Ok(Evidence { answers, mounted: kernel.mounted })
+}
+
+/// Long work goes on a thread of its own, so that the engine is heard meanwhile.
+async fn on_a_thread<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, EvidenceError> + Send + 'static,
+) -> Result<T, EvidenceError> {
+    tokio::task::spawn_blocking(work).await.map_err(|error| EvidenceError::Nonsense(error.to_string()))?
 }

@@ -7,16 +7,19 @@ use std::sync::Arc;
 use chrono::{DateTime, Utc};
 use rayon::iter::{IntoParallelIterator as _, ParallelIterator as _};
 
+use super::directories::Looking;
 use super::index::VolumeIndex;
 use super::root::Standing;
-use super::{EvidenceError, Scene, ask_all, engine as engine_witness, in_place, options, root, unlisted};
+use super::{
+    EvidenceError, Scene, ask_others, engine as engine_witness, in_place, kernel, on_a_thread, options, root,
+    unlisted,
+};
 use crate::gc::entry::EntryId;
 use crate::gc::inventory::{EngineIdentity, Inventory};
 use crate::gc::ledger::Hold;
 use crate::gc::reference::{Holder, Reference, Witness};
 use crate::gc::volume::{Class, Unmovable, Volume, VolumeIdentity, VolumeName};
-use crate::host::engine::{Engine, cluster, wire};
-use crate::host::fault::{self, Point};
+use crate::host::engine::{Answer, Engine, cluster, wire};
 use crate::host::proc::view;
 use crate::host::volumes_dir::{Observed, VolumesDir};
 
@@ -50,26 +53,23 @@ pub struct Observation {
 
 /// Observes the host once.
 pub async fn observe(engine: &Engine, context: Context<'_>) -> Result<Observation, EvidenceError> {
-    let info = engine.info().await?;
-    let (directory, not_here) = open_root(engine, &info);
     // Directories and volumes first: what is made from here on is not in the inventory, and nothing can happen to it.
-    let look = tokio::task::spawn_blocking({
-        let directory = directory.clone();
-        move || {
-            fault::at(Point::LookDirectories).map_err(|error| EvidenceError::Nonsense(error.to_string()))?;
-            directory.map_or_else(|| Ok(BTreeMap::new()), |directory| observe_directories(&directory))
-        }
-    });
-    let listed = engine.volumes().await?;
-    let on_disk = look.await.map_err(|error| EvidenceError::Nonsense(error.to_string()))??;
+    let (begun, listed) = tokio::join!(begin(engine), engine.fetch_volumes());
+    let Begun { info, directory, not_here, looking, found } = begun?;
+    let listed = listed?;
+    // References second: what holds a volume by now is seen.
+    let root = info.docker_root_dir.clone();
+    let (containers, kernel, indexed) = tokio::join!(
+        engine_witness::containers(engine, info),
+        kernel::ask(engine, directory.as_deref(), found),
+        make_index(root, directory.clone(), listed, looking)
+    );
+    let (info, containers) = containers?;
+    let kernel = kernel?;
+    let (index, listed) = indexed?;
     let warnings = listed.warnings.unwrap_or_default();
     let listed = listed.volumes.unwrap_or_default();
-
-    // References second: what holds a volume by now is seen.
-    let (info, containers) = engine_witness::containers(engine).await?;
-    let index = Arc::new(make_index(&info.docker_root_dir, directory.clone(), &listed, on_disk)?);
-    let scene = scene(engine, &info, &containers, &index, context);
-    let evidence = ask_all(scene).await?;
+    let evidence = ask_others(scene(engine, &info, &containers, &index, context), kernel).await?;
     // Podman's root proves nothing, having no container directories; what Podman is refused for is another reason.
     let proving = directory.as_deref().filter(|_| !engine.is_podman());
     let standing = proving.map(|root| root::standing(root, &info, &containers, &listed, &index));
@@ -79,10 +79,10 @@ pub async fn observe(engine: &Engine, context: Context<'_>) -> Result<Observatio
     };
     let root_problem = not_here.or(elsewhere).or_else(|| cluster::fall_through(engine.api_version(), &info));
 
-    let mut volumes = Vec::with_capacity(index.observed().len());
-    for volume in listed {
-        volumes.push(make_volume(volume, &index, root_problem.is_some(), &evidence.mounted)?);
-    }
+    let mut volumes: Vec<Volume> = listed
+        .into_par_iter()
+        .map(|volume| make_volume(volume, &index, root_problem.is_some(), &evidence.mounted))
+        .collect::<Result<_, _>>()?;
     let names: BTreeSet<VolumeName> = volumes.iter().map(|volume: &Volume| volume.name.clone()).collect();
     let is_proven = root_problem.is_none() && standing == Some(Standing::Proven);
     volumes.extend(unlisted::volumes(engine, &index, &names, is_proven, &evidence.mounted).await?);
@@ -118,8 +118,10 @@ pub async fn ask_again(
     index: &Arc<VolumeIndex>,
     context: Context<'_>,
 ) -> Result<Held, EvidenceError> {
-    let (info, containers) = engine_witness::containers(engine).await?;
-    let evidence = ask_all(scene(engine, &info, &containers, index, context)).await?;
+    let before = engine.info().await?;
+    let (info, containers) = engine_witness::containers(engine, before).await?;
+    let kernel = kernel::ask(engine, index.directory(), index.observed().keys().cloned().collect()).await?;
+    let evidence = ask_others(scene(engine, &info, &containers, index, context), kernel).await?;
     let mut held = Held { mounted: evidence.mounted, ..Held::default() };
     for answer in evidence.answers {
         for reference in answer.references {
@@ -150,6 +152,44 @@ fn scene<'a>(
     }
 }
 
+/// What is known before the volumes are.
+struct Begun {
+    info: wire::Info,
+    directory: Option<Arc<VolumesDir>>,
+    /// Why the docker root is not on this machine, when it is not.
+    not_here: Option<String>,
+    looking: Looking,
+    found: Vec<VolumeName>,
+}
+
+async fn begin(engine: &Engine) -> Result<Begun, EvidenceError> {
+    let info = engine.info().await?;
+    let (directory, not_here) = open_root(engine, &info);
+    let (found, looking) = Looking::begin(directory.clone()).found().await?;
+    Ok(Begun { info, directory, not_here, looking, found })
+}
+
+async fn make_index(
+    root: String,
+    directory: Option<Arc<VolumesDir>>,
+    listed: Answer<wire::Volumes>,
+    looking: Looking,
+) -> Result<(Arc<VolumeIndex>, wire::Volumes), EvidenceError> {
+    let (listed, classes) = on_a_thread(move || {
+        let listed = listed.read()?;
+        let classes = classes(listed.volumes.as_deref().unwrap_or_default());
+        Ok((listed, classes))
+    })
+    .await?;
+    let on_disk = looking.inside().await?;
+    on_a_thread(move || {
+        let volumes = listed.volumes.as_deref().unwrap_or_default();
+        let index = index_of(&root, directory, volumes, on_disk)?.with_classes(classes);
+        Ok((Arc::new(index), listed))
+    })
+    .await
+}
+
 fn open_root(engine: &Engine, info: &wire::Info) -> (Option<Arc<VolumesDir>>, Option<String>) {
     if engine.endpoint().local_socket().is_none() {
         let why = format!(
@@ -164,17 +204,7 @@ fn open_root(engine: &Engine, info: &wire::Info) -> (Option<Arc<VolumesDir>>, Op
     }
 }
 
-fn observe_directories(directory: &VolumesDir) -> Result<BTreeMap<VolumeName, Observed>, EvidenceError> {
-    let names: Vec<VolumeName> = directory
-        .names()?
-        .iter()
-        // A name that is no UTF-8 is none that the API could name.
-        .filter_map(|name| name.to_str().ok().and_then(|name| VolumeName::new(name).ok()))
-        .collect();
-    Ok(names.into_par_iter().map(|name| (name.clone(), directory.observe(&name))).collect())
-}
-
-fn make_index(
+fn index_of(
     root: &str,
     directory: Option<Arc<VolumesDir>>,
     listed: &[wire::Volume],
@@ -191,7 +221,7 @@ fn make_index(
     let index = VolumeIndex::new(root, directory, on_disk, paths).map_err(|error| {
         EvidenceError::Nonsense(format!("the docker root {root} cannot be looked at: {error}"))
     })?;
-    Ok(index.seen_through(view).with_classes(classes(listed)))
+    Ok(index.seen_through(view))
 }
 
 /// What the engine lists. A name that is none is refused where the volumes are made.

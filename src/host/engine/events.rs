@@ -16,7 +16,8 @@ use hyper::body::Incoming;
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::{Engine, EngineError, chain, percent_encode, unreachable_or_broken};
+use super::error::{chain, unreachable_or_broken};
+use super::{Engine, EngineError, percent_encode};
 use crate::gc::news::{Doing, Event};
 use crate::gc::reference::container_detail;
 use crate::gc::volume::VolumeName;

@@ -3,8 +3,10 @@
 //! [`Engine`] has no method that could change anything (I10). Only [`ChangingEngine`] has, and only the commands that move
 //! data make one.
 
+mod answer;
 pub mod cluster;
 pub mod endpoint;
+mod error;
 pub mod events;
 pub mod follow;
 pub mod transport;
@@ -15,14 +17,14 @@ use std::time::Duration;
 
 use bollard::models::VolumeCreateRequest;
 use bollard::query_parameters::RemoveVolumeOptionsBuilder;
-use bytes::Bytes;
-use http::{Method, Request, StatusCode};
-use http_body_util::{BodyExt, Empty, Limited};
 use serde::de::DeserializeOwned;
 
 use crate::gc::volume::VolumeName;
 use crate::host::{engine_process, pulse};
+pub use answer::Answer;
 use endpoint::Endpoint;
+pub use error::EngineError;
+use error::{chain, is_final};
 use transport::{Transport, TransportError};
 
 /// The oldest API version this program speaks, and the one it prefers: that of Docker 20.10, which every engine up to 28 and
@@ -30,14 +32,8 @@ use transport::{Transport, TransportError};
 /// (that needs 1.42).
 pub const OLDEST_API: ApiVersion = ApiVersion { major: 1, minor: 41 };
 
-/// How long a GET may take, to its last byte. A list waits for the engine's own removals to end.
-const ANSWER_PATIENCE: Duration = Duration::from_mins(2);
-
 /// How long a DELETE may take before its fate counts as unknown. It may queue behind the removal of a large volume.
 const DELETE_PATIENCE: Duration = Duration::from_mins(15);
-
-/// The largest answer that is read, in bytes: 100,000 volumes are about 60 MB.
-const LARGEST_ANSWER: usize = 512 << 20;
 
 /// An API version.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -57,81 +53,6 @@ impl std::fmt::Display for ApiVersion {
     fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(out, "{}.{}", self.major, self.minor)
     }
-}
-
-/// Why the engine's answer is not known.
-#[derive(Debug, thiserror::Error)]
-pub enum EngineError {
-    /// No connection could be made.
-    #[error("cannot reach the Docker engine at {endpoint}: {why}; {remedy}")]
-    Unreachable {
-        /// Where.
-        endpoint: Endpoint,
-        /// The system's words.
-        why: String,
-        /// What to do.
-        remedy: &'static str,
-    },
-    /// The connection broke, or the other side does not speak HTTP.
-    #[error("the engine's answer to {call} broke off: {why}")]
-    Broken {
-        /// Method and path.
-        call: String,
-        /// What went wrong.
-        why: String,
-    },
-    /// No complete answer in time.
-    #[error("the engine did not answer {call} within {} s; is it hanging, or removing a large volume?", .patience.as_secs())]
-    Timeout {
-        /// Method and path.
-        call: String,
-        /// How long it was given.
-        patience: Duration,
-    },
-    /// An answer that is an error.
-    #[error("the engine answered {call} with {code}: {message}")]
-    Status {
-        /// Method and path.
-        call: String,
-        /// HTTP status.
-        code: u16,
-        /// The engine's words.
-        message: String,
-    },
-    /// An answer that is not what the API promises.
-    #[error("the engine's answer to {call} is not understood: {why}")]
-    Shape {
-        /// Method and path.
-        call: String,
-        /// What is wrong with it.
-        why: String,
-    },
-    /// An engine that is too old.
-    #[error("the engine speaks API {newest} at most; volgc needs {OLDEST_API} (Docker 20.10) or newer")]
-    TooOld {
-        /// Its newest API version.
-        newest: String,
-    },
-}
-
-impl EngineError {
-    /// Whether the engine has said no and will not do later what it was asked for. See [`is_final`].
-    pub fn is_final_refusal(&self) -> bool {
-        match self {
-            Self::Status { code, .. } => is_final(*code),
-            Self::Unreachable { .. }
-            | Self::Broken { .. }
-            | Self::Timeout { .. }
-            | Self::Shape { .. }
-            | Self::TooOld { .. } => false,
-        }
-    }
-}
-
-/// What the engine itself answers when it did not and will not do what it was asked for. Gateways between us and it answer 408
-/// and 502 to 504 while the request may still be on its way.
-fn is_final(status: u16) -> bool {
-    matches!(status, 400 | 401 | 403 | 404 | 405 | 409 | 500)
 }
 
 /// The engine, for reading.
@@ -164,7 +85,7 @@ impl Engine {
     /// Connects and agrees on an API version.
     pub async fn connect(endpoint: Endpoint) -> Result<Self, EngineError> {
         let transport = Transport::new(endpoint);
-        let version: wire::Version = get(&transport, "/version").await?;
+        let version: wire::Version = Answer::fetch(&transport, "/version".to_owned()).await?.read()?;
         let too_old = || EngineError::TooOld { newest: version.api_version.clone() };
         let newest = ApiVersion::parse(&version.api_version).ok_or_else(too_old)?;
         if newest < OLDEST_API {
@@ -208,7 +129,12 @@ impl Engine {
 
     /// `GET /volumes`, of every driver.
     pub async fn volumes(&self) -> Result<wire::Volumes, EngineError> {
-        self.get("/volumes").await
+        self.fetch_volumes().await?.read()
+    }
+
+    /// The same, not read yet.
+    pub async fn fetch_volumes(&self) -> Result<Answer<wire::Volumes>, EngineError> {
+        self.fetch("/volumes").await
     }
 
     /// Whether Docker calls a volume dangling. That it does proves nothing; that it does not means that the engine itself counts a
@@ -230,9 +156,9 @@ impl Engine {
         }
     }
 
-    /// `GET /containers/json?all=1`: every container in every state.
-    pub async fn containers(&self) -> Result<Vec<wire::Container>, EngineError> {
-        self.get("/containers/json?all=1").await
+    /// `GET /containers/json?all=1`: every container in every state. Not read yet.
+    pub async fn fetch_containers(&self) -> Result<Answer<Vec<wire::Container>>, EngineError> {
+        self.fetch("/containers/json?all=1").await
     }
 
     /// These containers, as far as the engine still knows them, in any state.
@@ -243,7 +169,11 @@ impl Engine {
 
     /// Any other GET, for the witnesses that need one.
     pub async fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, EngineError> {
-        get(&self.transport, &format!("/v{}{path}", self.api)).await
+        self.fetch(path).await?.read()
+    }
+
+    async fn fetch<T: DeserializeOwned>(&self, path: &str) -> Result<Answer<T>, EngineError> {
+        Answer::fetch(&self.transport, format!("/v{}{path}", self.api)).await
     }
 }
 
@@ -324,13 +254,13 @@ impl ChangingEngine {
             labels: Some(labels.clone().into_iter().collect::<HashMap<_, _>>()),
             cluster_volume_spec: None,
         };
-        match pulse::bounded(ANSWER_PATIENCE, self.docker.create_volume(request)).await {
+        match pulse::bounded(answer::PATIENCE, self.docker.create_volume(request)).await {
             Ok(Ok(_)) => Ok(()),
             Ok(Err(bollard::errors::Error::DockerResponseServerError { status_code, message })) => {
                 Err(EngineError::Status { call: call.to_owned(), code: status_code, message })
             }
             Ok(Err(error)) => Err(EngineError::Broken { call: call.to_owned(), why: chain(&error) }),
-            Err(_) => Err(EngineError::Timeout { call: call.to_owned(), patience: ANSWER_PATIENCE }),
+            Err(_) => Err(EngineError::Timeout { call: call.to_owned(), patience: answer::PATIENCE }),
         }
     }
 }
@@ -361,77 +291,6 @@ fn delete_answer(error: bollard::errors::Error) -> DeleteAnswer {
         return DeleteAnswer::Refused(format!("it was not asked: {err}"));
     }
     DeleteAnswer::Unknown(chain(&error))
-}
-
-async fn get<T: DeserializeOwned>(transport: &Transport, path: &str) -> Result<T, EngineError> {
-    let call = || format!("GET {path}");
-    let answer = pulse::bounded(ANSWER_PATIENCE, get_body(transport, path)).await;
-    let (status, body) =
-        answer.map_err(|_| EngineError::Timeout { call: call(), patience: ANSWER_PATIENCE })??;
-    if status != StatusCode::OK {
-        #[derive(serde::Deserialize)]
-        struct Message {
-            message: String,
-        }
-        let message = serde_json::from_slice(&body).map_or_else(
-            |_| String::from_utf8_lossy(&body).trim().chars().take(300).collect(),
-            |Message { message }| message,
-        );
-        return Err(EngineError::Status { call: call(), code: status.as_u16(), message });
-    }
-    serde_json::from_slice(&body).map_err(|error| EngineError::Shape { call: call(), why: error.to_string() })
-}
-
-async fn get_body(transport: &Transport, path: &str) -> Result<(StatusCode, Bytes), EngineError> {
-    let broken = |why: String| EngineError::Broken { call: format!("GET {path}"), why };
-    let request = Request::builder()
-        .method(Method::GET)
-        .uri(path)
-        .body(Empty::<Bytes>::new())
-        .map_err(|error| broken(error.to_string()))?;
-    let response = transport.send(request).await.map_err(|error| unreachable_or_broken(error, path))?;
-    let status = response.status();
-    let body = Limited::new(response.into_body(), LARGEST_ANSWER)
-        .collect()
-        .await
-        .map_err(|error| broken(chain(error.as_ref())))?;
-    Ok((status, body.to_bytes()))
-}
-
-fn unreachable_or_broken(error: TransportError, path: &str) -> EngineError {
-    match error {
-        TransportError::Connect { endpoint, source } => {
-            let kind = source.kind();
-            let remedy = if kind == std::io::ErrorKind::PermissionDenied {
-                "run volgc as root or as a member of the socket's group"
-            } else if kind == std::io::ErrorKind::NotFound {
-                "is the engine running? Set [docker] host or DOCKER_HOST if it listens elsewhere; a container with \
-                 volgc needs the socket, as by -v /var/run/docker.sock:/var/run/docker.sock"
-            } else {
-                "is the engine running? Set [docker] host or DOCKER_HOST if it listens elsewhere"
-            };
-            EngineError::Unreachable { endpoint, why: source.to_string(), remedy }
-        }
-        other @ (TransportError::Certificates { .. }
-        | TransportError::Http(_)
-        | TransportError::Request(_)) => {
-            EngineError::Broken { call: format!("GET {path}"), why: chain(&other) }
-        }
-    }
-}
-
-/// An error with all its sources, in one line.
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        let cause_text = cause.to_string();
-        if !text.contains(&cause_text) {
-            text = format!("{text}: {cause_text}");
-        }
-        source = cause.source();
-    }
-    text
 }
 
 /// Everything but the unreserved characters of RFC 3986, 2.3.

@@ -36,6 +36,7 @@ pub fn mounts(services: &[u8], tasks: &[u8]) -> Option<Vec<MountRead>> {
             | EvidenceError::CountsDiffer { .. }
             | EvidenceError::Silent { .. }
             | EvidenceError::Volumes(_)
+            | EvidenceError::Quarantine(_)
             | EvidenceError::Incomplete(_)
             | EvidenceError::Clock(_),
         ) => None,
