@@ -136,8 +136,10 @@ fn of_engine(error: &EngineError) -> Exit {
 fn of_look(error: &LookError) -> Exit {
     match error {
         LookError::Evidence(EvidenceError::Engine(error)) => of_engine(error),
+        LookError::Evidence(EvidenceError::Quarantine(error)) | LookError::Quarantine(error) => {
+            of_quarantine(error)
+        }
         LookError::Evidence(_) => Exit::Refused,
-        LookError::Quarantine(error) => of_quarantine(error),
     }
 }
 

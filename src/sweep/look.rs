@@ -7,7 +7,7 @@ use crate::gc::ledger::{ClockReading, LedgerState, SeenEntry};
 use crate::gc::plan::{Order, Plan, Quarantine, Situation, plan};
 use crate::gc::verdict::Step;
 use crate::host::engine::Engine;
-use crate::host::quarantine::{QuarantineDir, QuarantineError};
+use crate::host::quarantine::{self, QuarantineError};
 use crate::witness::EvidenceError;
 use crate::witness::observe::{Context, Observation, observe};
 
@@ -110,11 +110,8 @@ fn newly_due(due: &Plan, before: Situation<'_>, order: &Order) -> Vec<Step> {
 }
 
 fn read_quarantine(observation: &Observation) -> Result<Quarantine, QuarantineError> {
-    let Some(root) = observation.directory.as_deref() else { return Ok(Quarantine::default()) };
-    let Some(directory) = QuarantineDir::open_existing(root.root(), root.root_path())? else {
-        return Ok(Quarantine::default());
-    };
-    Ok(Quarantine { entries: directory.entries()?, held: std::collections::BTreeMap::new() })
+    let entries = quarantine::entries_below(observation.directory.as_deref())?;
+    Ok(Quarantine { entries, held: std::collections::BTreeMap::new() })
 }
 
 fn engine_facts(engine: &Engine, observation: &Observation) -> EngineFacts {

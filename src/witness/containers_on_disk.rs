@@ -115,6 +115,8 @@ async fn needles(scene: Scene<'_>, told: &[Told]) -> Result<Needles, EvidenceErr
     }
     let listed = scene.engine.volumes().await?.volumes.unwrap_or_default();
     let mut names: BTreeSet<VolumeName> = scene.index.observed().keys().cloned().collect();
+    // Those in quarantine, too.
+    names.extend(scene.index.classes().keys().cloned());
     names.extend(listed.into_iter().filter_map(|volume| VolumeName::new(volume.name).ok()));
     Ok(Needles::new(names))
 }

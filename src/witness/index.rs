@@ -107,15 +107,15 @@ impl VolumeIndex {
         self
     }
 
-    /// The same, with every volume that the engine lists, of whatever driver. Names that are only in quarantine may be among
-    /// them, so that what could mean them holds them too.
+    /// The same, with every volume that the engine lists, of whatever driver, and those in quarantine, so that what could mean
+    /// them holds them too.
     #[must_use]
     pub fn with_classes(mut self, classes: BTreeMap<VolumeName, Class>) -> Self {
         self.classes = classes;
         self
     }
 
-    /// The volumes that the engine lists, of whatever driver.
+    /// The volumes that the engine lists, of whatever driver, and those in quarantine.
     pub fn classes(&self) -> &BTreeMap<VolumeName, Class> {
         &self.classes
     }

@@ -14,13 +14,14 @@ use super::{
     EvidenceError, Scene, ask_others, engine as engine_witness, in_place, kernel, on_a_thread, options, root,
     unlisted,
 };
-use crate::gc::entry::EntryId;
+use crate::gc::entry::{Entry, EntryId};
 use crate::gc::inventory::{EngineIdentity, Inventory};
 use crate::gc::ledger::Hold;
 use crate::gc::reference::{Holder, Reference, Witness};
 use crate::gc::volume::{Class, Unmovable, Volume, VolumeIdentity, VolumeName};
 use crate::host::engine::{Answer, Engine, cluster, wire};
 use crate::host::proc::view;
+use crate::host::quarantine;
 use crate::host::volumes_dir::{Observed, VolumesDir};
 
 /// What an observation needs besides the engine.
@@ -184,6 +185,7 @@ async fn make_index(
     let on_disk = looking.inside().await?;
     on_a_thread(move || {
         let volumes = listed.volumes.as_deref().unwrap_or_default();
+        let classes = with_quarantined(directory.as_deref(), classes)?;
         let index = index_of(&root, directory, volumes, on_disk)?.with_classes(classes);
         Ok((Arc::new(index), listed))
     })
@@ -233,6 +235,23 @@ fn classes(listed: &[wire::Volume]) -> BTreeMap<VolumeName, Class> {
         Some((name, class))
     };
     listed.iter().filter_map(class).collect()
+}
+
+/// With the volumes that are in quarantine: what could mean one of them may bring it back into use, so it has to hold it (I2). Where
+/// a name is used again, the one that more witnesses hold counts.
+fn with_quarantined(
+    directory: Option<&VolumesDir>,
+    mut classes: BTreeMap<VolumeName, Class>,
+) -> Result<BTreeMap<VolumeName, Class>, EvidenceError> {
+    for entry in quarantine::entries_below(directory)? {
+        let Entry::Known(manifest) = entry else { continue };
+        if manifest.class == Class::Named {
+            classes.insert(manifest.name, Class::Named);
+        } else {
+            classes.entry(manifest.name).or_insert(manifest.class);
+        }
+    }
+    Ok(classes)
 }
 
 fn make_volume(

@@ -127,7 +127,7 @@ fn reference(volume: &VolumeName, holder: &Holder) -> Reference {
     Reference { volume: volume.clone(), witness: Witness::Swarm, holder: holder.clone() }
 }
 
-/// Every volume that a pattern could mean: those the engine lists, and the directories it does not.
+/// Every volume that a pattern could mean: those the engine lists, the directories it does not, and those in quarantine.
 fn known(index: &VolumeIndex) -> BTreeMap<&VolumeName, Class> {
     let without_labels = BTreeMap::new();
     let mut known: BTreeMap<&VolumeName, Class> =

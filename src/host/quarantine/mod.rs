@@ -26,6 +26,7 @@ use rustix::io::Errno;
 
 use super::directory::{self, Facts};
 use super::fault::{self, Point};
+use super::volumes_dir::VolumesDir;
 use crate::gc::entry::{Entry, EntryId};
 
 pub use lock::{Lock, LockError};
@@ -100,6 +101,19 @@ pub enum QuarantineError {
 pub struct QuarantineDir {
     path: PathBuf,
     directory: OwnedFd,
+}
+
+/// What is in quarantine below a docker root; nothing where that is not on this machine, or nothing was ever set aside.
+///
+/// # Errors
+///
+/// When any of it cannot be read.
+pub fn entries_below(root: Option<&VolumesDir>) -> Result<Vec<Entry>, QuarantineError> {
+    let Some(root) = root else { return Ok(Vec::new()) };
+    match QuarantineDir::open_existing(root.root(), root.root_path())? {
+        Some(quarantine) => quarantine.entries(),
+        None => Ok(Vec::new()),
+    }
 }
 
 impl QuarantineDir {
