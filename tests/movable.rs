@@ -22,12 +22,13 @@ use harness::{Contents, NO_GRACE, PrivateEngine, Volgc, on_each_engine, show, te
 use serde_json::json;
 
 /// Each volume, and the reason that the report gives.
-const KEPT: [(&str, &str); 5] = [
+const KEPT: [(&str, &str); 6] = [
     ("beside", "foreign_content"),
     ("lost-options", "options_file"),
     ("x", "name_not_accepted"),
     ("mount-on-data", "mounted"),
     ("mount-on-volume", "mounted"),
+    ("quota", "project_quota"),
 ];
 
 #[track_caller]
@@ -82,6 +83,13 @@ fn lose_the_record_of_options(engine: &PrivateEngine) {
     assert!(options.is_null(), "{options}");
 }
 
+/// As where an administrator limits a volume's size by hand (ext4 and XFS).
+fn under_a_project_quota(engine: &PrivateEngine, name: &str) {
+    engine.create_volume(name, &[]);
+    engine.fill_volume(name, 3);
+    succeed("chattr", &["+P".as_ref(), engine.volume_data(name).as_os_str()]);
+}
+
 #[track_caller]
 fn assert_told(volgc: &Volgc) {
     let report = volgc.report();
@@ -106,6 +114,7 @@ on_each_engine! {
             engine.fill_volume(name, 4);
         }
         fs::write(engine.volumes_dir().join("beside/notes"), "of an administrator").unwrap();
+        under_a_project_quota(&engine, "quota");
         let mut kept = Contents::new(&engine);
         for (name, _) in KEPT {
             kept.note_volume(name);
@@ -128,6 +137,8 @@ on_each_engine! {
             let output = volgc.run(&["quarantine", name]);
             assert_eq!(output.status, Some(4), "{name}: {output:?}");
         }
+        let story = volgc.ok(&["explain", "quota"]);
+        assert!(story.contains("a project quota applies to it"), "{story}");
         drop(mounts);
         kept.assert_untouched();
     }

@@ -12,6 +12,7 @@ pub mod kernel;
 pub mod observe;
 pub mod operator;
 pub mod options;
+mod quota;
 pub mod root;
 pub mod swarm;
 mod unlisted;

@@ -9,7 +9,9 @@ use rayon::iter::{IntoParallelIterator as _, ParallelIterator as _};
 
 use super::index::VolumeIndex;
 use super::root::Standing;
-use super::{EvidenceError, Scene, ask_all, engine as engine_witness, in_place, options, root, unlisted};
+use super::{
+    EvidenceError, Scene, ask_all, engine as engine_witness, in_place, options, quota, root, unlisted,
+};
 use crate::gc::entry::EntryId;
 use crate::gc::inventory::{EngineIdentity, Inventory};
 use crate::gc::ledger::Hold;
@@ -87,6 +89,7 @@ pub async fn observe(engine: &Engine, context: Context<'_>) -> Result<Observatio
     let is_proven = root_problem.is_none() && standing == Some(Standing::Proven);
     volumes.extend(unlisted::volumes(engine, &index, &names, is_proven, &evidence.mounted).await?);
     let mut answers = evidence.answers;
+    quota::mark(directory.as_ref(), &mut volumes, &answers);
     if let Some(first) = answers.first_mut() {
         first.notes.extend(warnings.into_iter().map(|warning| format!("the engine warns: {warning}")));
     }
