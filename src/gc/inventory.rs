@@ -69,7 +69,7 @@ pub struct Inventory {
 impl Inventory {
     /// Builds an inventory from the volumes and the answer of every witness in [`Witness::ALL`].
     ///
-    /// The union of the answers decides (design: each witness may see what the others cannot). A reference to a volume that
+    /// The union of the answers decides, since each witness may see what the others cannot. A reference to a volume that
     /// is not listed is kept: [`Inventory::missing_volumes`] shows it.
     pub fn complete(
         taken_at: DateTime<Utc>,

@@ -103,7 +103,6 @@ pub async fn ask_all(scene: Scene<'_>) -> Result<Evidence, EvidenceError> {
     let answers = vec![
         engine::ask(scene)?,
         binds::ask(scene).await?,
-        // The places of the witnesses that are still to come: they answer "nothing seen".
         containers_on_disk::ask(scene).await?,
         kernel.answer,
         swarm::ask(scene).await?,
