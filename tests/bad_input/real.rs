@@ -63,7 +63,7 @@ on_each_engine! {
 
         let mistakes = [
             (NO_GRACE.replace("mode = \"enforce\"", "mode = "), ":2:"),
-            (format!("dry_run = true\n{NO_GRACE}"), "dry_run"),
+            (format!("colour = true\n{NO_GRACE}"), "colour"),
             (NO_GRACE.replacen("= \"0s\"", "= \"7dd\"", 1), "7dd"),
             (format!("{NO_GRACE}[schedule]\ncron = \"0 0 30 2 *\"\n"), "0 0 30 2 *"),
         ];
