@@ -20,7 +20,8 @@ use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use harness::node::Node;
-use harness::{PrivateEngine, Version, on_each_engine};
+use harness::{Contents, NO_GRACE, PrivateEngine, Version, Volgc, on_each_engine, text};
+use serde_json::Value;
 use volgc::gc::inventory::Inventory;
 use volgc::gc::reference::{HolderKind, Reference, Witness};
 use volgc::gc::volume::VolumeName;
@@ -48,8 +49,9 @@ impl Node {
     }
 
     fn create_volumes(&self, names: &[&str]) {
-        for name in names {
+        for (seed, name) in names.iter().enumerate() {
             self.engine.create_volume(name, &[]);
+            self.engine.fill_volume(name, seed as u64);
         }
     }
 
@@ -107,13 +109,38 @@ fn assert_free(inventory: &Inventory, volumes: &[&str]) {
 
 /// The named volume is held because nobody knows the services, for this reason; the anonymous one is not.
 #[track_caller]
-fn assert_blind(inventory: &Inventory, named: &str, anonymous: &str, reason: &str) {
+fn assert_blind(node: &Node, named: &str, anonymous: &str, reason: &str) {
+    let inventory = &node.inventory();
     let references = swarm_references(inventory, named);
     assert_eq!(references.len(), 1, "{references:?}");
     assert_eq!(references[0].holder.kind, HolderKind::UnknownSwarm);
     assert!(references[0].holder.name.contains(reason), "{references:?}");
     assert!(inventory.notes().iter().any(|note| note.contains(reason)), "{:?}", inventory.notes());
     assert_free(inventory, &[anonymous]);
+    assert_swept(&node.engine, named, reason, anonymous);
+}
+
+/// Sweeps in `enforce` without any grace: the first volume stays, whole and held by the Swarm witness for this reason; the second, of
+/// which that is not so, goes for good.
+#[track_caller]
+fn assert_swept(engine: &PrivateEngine, kept: &str, reason: &str, gone: &str) {
+    let mut contents = Contents::new(engine);
+    contents.note_volume(kept);
+    let volgc = Volgc::configured(engine, NO_GRACE);
+    for _ in 0..4 {
+        volgc.ok(&["sweep"]);
+        let told = volgc.told_of(kept);
+        assert_eq!(told["reason"], "held", "{told:#}");
+        let holders = told["holders"].as_array().expect("holders");
+        let is_it = |holder: &Value| {
+            holder["witness"] == "swarm"
+                && format!("{} {}", text(&holder["name"]), text(&holder["detail"])).contains(reason)
+        };
+        assert!(holders.iter().any(is_it), "{told:#}");
+    }
+    assert!(!engine.volume_names().iter().any(|name| name == gone), "the sweeps took nothing");
+    assert_eq!(volgc.entries(), Vec::<Value>::new());
+    contents.assert_untouched();
 }
 
 on_each_engine! {
@@ -153,9 +180,10 @@ on_each_engine! {
         let after = swarm_references(&inventory, "after");
         assert!(after.iter().all(|one| one.holder.detail.contains("previous specification")), "{after:?}");
         assert_held_by_service(&inventory, &["after"]);
+        assert_swept(engine, "after", "previous specification", "free");
 
         engine.docker(&["service", "rm", "web"]);
-        assert_free(&node.inventory(), &["data", "after", "web-1", "bound", "device", "free"]);
+        assert_free(&node.inventory(), &["data", "after", "web-1", "bound", "device"]);
     }
 
     fn a_waiting_task_holds_what_its_old_specification_mounts(version: Version) {
@@ -205,9 +233,9 @@ on_each_engine! {
         let anonymous = node.engine.docker(&["volume", "create"]);
         node.engine.docker(&["swarm", "update", "--autolock=true"]);
         node.engine.restart();
-        assert_blind(&node.inventory(), "data", &anonymous, "the swarm is locked");
+        assert_blind(&node, "data", &anonymous, "the swarm is locked");
         node.engine.docker(&["swarm", "leave", "--force"]);
-        assert_free(&node.inventory(), &["data", &anonymous]);
+        assert_free(&node.inventory(), &["data"]);
     }
 
     fn a_worker_and_a_leaderless_manager_hold_named_volumes(version: Version) {
@@ -215,7 +243,7 @@ on_each_engine! {
         let second = Node::worker_of(&first);
         second.create_volumes(&["data"]);
         let anonymous = second.engine.docker(&["volume", "create"]);
-        assert_blind(&second.inventory(), "data", &anonymous, "this node is a swarm worker");
+        assert_blind(&second, "data", &anonymous, "this node is a swarm worker");
 
         let id = second.engine.docker(&["info", "--format", "{{.Swarm.NodeID}}"]);
         first.engine.docker(&["node", "promote", &id]);
@@ -224,7 +252,8 @@ on_each_engine! {
 
         first.engine.kill();
         second.wait_for_services(500);
-        assert_blind(&second.inventory(), "data", &anonymous, "does not have a leader");
+        let anonymous = second.engine.docker(&["volume", "create"]);
+        assert_blind(&second, "data", &anonymous, "does not have a leader");
     }
 }
 

@@ -1,11 +1,13 @@
 //! `volgc check`.
 
+use globset::GlobMatcher;
+
 use super::context::Context;
 use super::{CliError, Exit, output};
-use crate::config::Settings;
 use crate::config::duration::spell;
+use crate::config::{ScheduleSettings, Settings};
 use crate::gc::plan::Order;
-use crate::gc::policy::{Disposition, Policy};
+use crate::gc::policy::{Disposition, LabelMatch, Match, Policy};
 use crate::host::clock;
 use crate::report::text::{rfc3339, safe};
 use crate::sweep::look::look;
@@ -57,7 +59,8 @@ pub(super) async fn run(context: &Context<'_>) -> Result<Exit, CliError> {
 fn in_force(text: &mut String, settings: &Settings) {
     let Policy { mode, rules, anonymous, named, limits } = &settings.policy;
     line(text, "mode", mode.word());
-    line(text, "schedule", &settings.schedule.schedule.to_string());
+    let ScheduleSettings { schedule, jitter, .. } = &settings.schedule;
+    line(text, "schedule", &format!("{schedule}, jitter {}", spell(*jitter)));
     if let Some(listen) = &settings.metrics {
         line(text, "metrics", &format!("{listen}, while `volgc run` runs"));
     }
@@ -65,6 +68,7 @@ fn in_force(text: &mut String, settings: &Settings) {
         let in_place = if rule.in_place { ", in place where it cannot be moved" } else { "" };
         let story = format!("{}{in_place}", disposition(rule.disposition));
         line(text, &format!("rule {}", safe(&rule.name)), &story);
+        line(text, "", &format!("match {}", conditions(&rule.conditions)));
     }
     line(text, "anonymous volumes", &disposition(*anonymous));
     line(text, "named volumes", &disposition(*named));
@@ -80,6 +84,38 @@ fn in_force(text: &mut String, settings: &Settings) {
             spell(limits.max_gap)
         ),
     );
+    line(
+        text,
+        "sudden orphans",
+        &format!(
+            "held when more than {}, and at least {} % of those with a holder, lose it between two sweeps",
+            limits.sudden_orphans, limits.sudden_orphan_share
+        ),
+    );
+    let acknowledged: Vec<_> = settings.acknowledged_containers.iter().map(|name| safe(name)).collect();
+    let acknowledged = if acknowledged.is_empty() { "none".to_owned() } else { acknowledged.join(", ") };
+    line(text, "containers on disk", &format!("acknowledged: {acknowledged}"));
+}
+
+/// All of them must hold; of the values of one, any.
+fn conditions(conditions: &Match) -> String {
+    let Match { volume, label: labels, compose_project, class } = conditions;
+    let globs = |globs: &[GlobMatcher]| globs.iter().map(|glob| glob.glob().glob().to_owned()).collect();
+    let label = |label: &LabelMatch| match &label.value {
+        Some(value) => format!("{}={}", label.key, value.glob().glob()),
+        None => label.key.clone(),
+    };
+    let given: [(&str, Vec<String>); 4] = [
+        ("volume", globs(volume)),
+        ("label", labels.iter().map(label).collect()),
+        ("compose_project", globs(compose_project)),
+        ("class", class.iter().map(|class| class.word().to_owned()).collect()),
+    ];
+    let told = given.into_iter().filter(|(_, values)| !values.is_empty()).map(|(key, values)| {
+        let values: Vec<String> = values.iter().map(|value| format!("\"{}\"", safe(value))).collect();
+        format!("{key} {}", values.join(" or "))
+    });
+    told.collect::<Vec<_>>().join(", and ")
 }
 
 fn disposition(disposition: Disposition) -> String {
@@ -93,4 +129,53 @@ fn disposition(disposition: Disposition) -> String {
 
 fn line(text: &mut String, topic: &str, story: &str) {
     text.push_str(&format!("{topic:<20}{story}\n"));
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests fail loudly")]
+
+    use super::*;
+
+    #[test]
+    fn every_value_that_is_in_force_is_shown() {
+        let settings = crate::config::parse(
+            r#"
+[schedule]
+cron = "@daily"
+timezone = "UTC"
+jitter = "5m"
+[[rule]]
+name = "ci"
+match = { volume = ["ci-*", "test-*"], label = ["com.example.ci=nightly-*", "x"], compose_project = "ci", class = "named" }
+quarantine_after = "1d"
+delete_after = "3d"
+in_place = true
+[limits]
+sudden_orphans = 12
+sudden_orphan_share = "60%"
+[containers_on_disk]
+acknowledged = ["0eec", "396184"]
+[metrics]
+listen = "127.0.0.1:9710"
+"#,
+            "volgc.toml",
+        )
+        .unwrap();
+        let mut text = String::new();
+        in_force(&mut text, &settings);
+        let expected = r#"
+mode                observe
+schedule            @daily in UTC, jitter 5m
+metrics             http://127.0.0.1:9710, while `volgc run` runs
+rule ci             quarantined after 1d, deleted 3d later, in place where it cannot be moved
+                    match volume "ci-*" or "test-*", and label "com.example.ci=nightly-*" or "x", and compose_project "ci", and class "named"
+anonymous volumes   quarantined after 7d, deleted 14d later
+named volumes       kept
+limits              grace at least 1d, 3 sightings, 20 volumes or 10 % a sweep, gaps up to 2d count as watched
+sudden orphans      held when more than 12, and at least 60 % of those with a holder, lose it between two sweeps
+containers on disk  acknowledged: 0eec, 396184
+"#;
+        assert_eq!(text, expected.trim_start());
+    }
 }

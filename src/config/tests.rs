@@ -45,7 +45,7 @@ const fn collect(quarantine_after: Duration, delete_after: Duration) -> Disposit
 }
 
 #[test]
-fn without_a_file_the_design_decides() {
+fn without_a_file_the_built_in_values_decide() {
     let Settings { host, schedule, policy, acknowledged_containers, metrics } = Settings::default();
     assert_eq!((host, metrics), (None, None));
     assert_eq!((schedule.text.as_str(), schedule.jitter), ("17 * * * *", Duration::ZERO));
@@ -148,7 +148,7 @@ fn what_the_example_file_has_commented_out_can_be_put_in_force() {
 }
 
 #[test]
-fn the_example_of_the_design_is_read() {
+fn a_usual_file_is_read() {
     let settings = good(
         r#"
 mode = "enforce"

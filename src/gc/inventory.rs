@@ -7,7 +7,7 @@ use rayon::slice::ParallelSliceMut as _;
 
 use super::entry::EntryId;
 use super::reference::{Holder, Reference, Witness};
-use super::volume::{Volume, VolumeName};
+use super::volume::{Unmovable, Volume, VolumeName};
 
 /// Which engine was observed.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -70,7 +70,7 @@ pub struct Inventory {
 impl Inventory {
     /// Builds an inventory from the volumes and the answer of every witness in [`Witness::ALL`].
     ///
-    /// The union of the answers decides (design: each witness may see what the others cannot). A reference to a volume that
+    /// The union of the answers decides, since each witness may see what the others cannot. A reference to a volume that
     /// is not listed is kept: [`Inventory::missing_volumes`] shows it.
     pub fn complete(
         taken_at: DateTime<Utc>,
@@ -128,6 +128,13 @@ impl Inventory {
     /// The volume of that name.
     pub fn volume(&self, name: &VolumeName) -> Option<&Volume> {
         self.volumes.get(name)
+    }
+
+    /// Adds a reason why a volume cannot be moved, found later. It can only keep more.
+    pub fn forbid_move(&mut self, name: &VolumeName, why: Unmovable) {
+        if let Some(volume) = self.volumes.get_mut(name) {
+            volume.unmovable.push(why);
+        }
     }
 
     /// Who holds the volume of that name; empty is our finding *unreferenced*.

@@ -210,14 +210,14 @@ impl VolumesDir {
     }
 
     /// Whether a project quota applies to the data: renaming it away would take it out of its project, or fail with EXDEV.
-    pub fn has_project_quota(&self, name: &VolumeName) -> Option<String> {
-        let flags = || {
-            let volume = directory::open_child(self.volumes(), &directory::c_name(name.as_str())?)?;
-            rustix::fs::ioctl_getflags(directory::open_child(volume.as_fd(), DATA)?)
-        };
-        // A file system without such flags has no project quotas either.
-        let inherits = flags().is_ok_and(|flags| flags.bits() & PROJECT_INHERIT != 0);
-        inherits.then(|| Unmovable::ProjectQuota.sentence().to_owned())
+    pub fn has_project_quota(&self, name: &VolumeName) -> rustix::io::Result<bool> {
+        let volume = directory::open_child(self.volumes(), &directory::c_name(name.as_str())?)?;
+        match rustix::fs::ioctl_getflags(directory::open_child(volume.as_fd(), DATA)?) {
+            Ok(flags) => Ok(flags.bits() & PROJECT_INHERIT != 0),
+            // A file system without such flags has no project quotas either (ioctl_iflags(2)).
+            Err(Errno::NOTTY | Errno::OPNOTSUPP | Errno::NOSYS) => Ok(false),
+            Err(error) => Err(error),
+        }
     }
 
     /// The text of a volume's `opts.json`, which is what the engine mounts, whatever its API shows (the API's options are lost with

@@ -5,11 +5,12 @@ use crate::gc::brakes::{self, EngineFacts, Refusal};
 use crate::gc::entry::Entry;
 use crate::gc::ledger::{ClockReading, LedgerState, SeenEntry};
 use crate::gc::plan::{Order, Plan, Quarantine, Situation, plan};
-use crate::gc::verdict::Step;
+use crate::gc::verdict::{Action, Reason, Step, Verdict};
+use crate::gc::volume::VolumeName;
 use crate::host::engine::Engine;
 use crate::host::quarantine::{self, QuarantineError};
-use crate::witness::EvidenceError;
 use crate::witness::observe::{Context, Observation, observe};
+use crate::witness::{EvidenceError, quota};
 
 /// What was seen, and what follows from it.
 #[derive(Debug)]
@@ -40,6 +41,23 @@ impl Look {
             policy: &settings.policy,
             now: self.at.wall,
         }
+    }
+
+    /// Whether a project quota forbids to move what the plan would; then another plan has to be made.
+    fn is_any_under_a_quota(&mut self) -> bool {
+        let Some(root) = self.observation.directory.as_deref() else { return false };
+        let is_due = |verdict: &Verdict| {
+            verdict.action == Action::Quarantine || verdict.reason == Reason::LimitPerSweep
+        };
+        let due = self.plan.volumes.iter().filter(|(_, verdict)| is_due(verdict));
+        // What is quarantined in place stays where it is.
+        let moved: Vec<VolumeName> = due
+            .map(|(name, _)| name.clone())
+            .filter(|name| {
+                self.observation.inventory.volume(name).is_some_and(|volume| volume.unmovable.is_empty())
+            })
+            .collect();
+        quota::mark(root, &mut self.observation.inventory, &moved)
     }
 }
 
@@ -94,8 +112,12 @@ pub async fn look(
         now: at.wall,
     };
     let due = plan(situation, order);
-    let newly_due = newly_due(&due, Situation { ledger: before, ..situation }, order);
-    Ok(Look { observation, quarantine, ledger, refusals, plan: due, newly_due, at })
+    let mut look = Look { observation, quarantine, ledger, refusals, plan: due, newly_due: Vec::new(), at };
+    if look.is_any_under_a_quota() {
+        look.plan = plan(look.situation(settings), order);
+    }
+    look.newly_due = newly_due(&look.plan, Situation { ledger: before, ..look.situation(settings) }, order);
+    Ok(look)
 }
 
 /// What the mode does not permit and was not due by the ledger as it was before.

@@ -118,8 +118,10 @@ impl Mover<'_> {
         if !is_same(&observed, &volume.identity) {
             return Ok(Err("it is another volume of that name by now".to_owned()));
         }
-        if let Some(why) = self.volumes.has_project_quota(&volume.name) {
-            return Ok(Err(why));
+        match self.volumes.has_project_quota(&volume.name) {
+            Ok(false) => {}
+            Ok(true) => return Ok(Err(Unmovable::ProjectQuota.sentence().to_owned())),
+            Err(error) => return Ok(Err(format!("its quota cannot be asked for: {error}"))),
         }
         let objection = match volume.class {
             Class::Unlisted => self.reason_against_unlisted(&volume.name).await?,

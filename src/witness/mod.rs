@@ -13,6 +13,7 @@ pub mod kernel;
 pub mod observe;
 pub mod operator;
 pub mod options;
+pub mod quota;
 pub mod root;
 pub mod swarm;
 mod unlisted;

@@ -2,9 +2,9 @@
 
 use std::fs;
 use std::io::Write as _;
-use std::process::Stdio;
+use std::process::{Command, Stdio};
 
-use super::{CONFIG, due, fails, on_disk, text};
+use super::{CONFIG, Volgc, due, fails, on_disk, text};
 
 /// Commands that read the configuration, the ones that change something among them.
 const COMMANDS: [&[&str]; 7] = [
@@ -161,4 +161,44 @@ fn nothing_is_deleted_without_yes_and_without_a_terminal() {
     let output = volgc.run(&["delete", "--yes", entry]);
     assert_eq!(output.status, Some(1), "{output:?}");
     assert!(output.stdout.contains("no entry"), "{output:?}");
+}
+
+/// `script` gives the command a terminal, and types what it is given.
+fn delete_at_a_terminal(volgc: &Volgc, entry: &str, typed: &[u8]) -> (Option<i32>, String) {
+    let command = volgc.command(&["delete", entry]);
+    let words: Vec<String> = std::iter::once(command.get_program())
+        .chain(command.get_args())
+        .map(|word| format!("'{}'", word.to_str().unwrap()))
+        .collect();
+    let mut child = Command::new("script")
+        .args(["--quiet", "--return", "--command", &words.join(" "), "/dev/null"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("script: run tests/setup");
+    let mut input = child.stdin.take().unwrap();
+    input.write_all(typed).unwrap();
+    // It stays open until the end, or the command would read the end of the file from its terminal.
+    let output = child.wait_with_output().unwrap();
+    drop(input);
+    (output.status.code(), String::from_utf8_lossy(&output.stdout).into_owned())
+}
+
+#[test]
+fn at_a_terminal_deletion_asks_and_only_a_yes_deletes() {
+    let (fake, volgc) = due();
+    volgc.ok(&["sweep"]);
+    let entry = volgc.entry_id_of("orphan");
+    let before = on_disk(&fake, &volgc);
+    for answer in ["n\n", "\n", "no\n", "yellow\n", "\u{4}"] {
+        let (status, told) = delete_at_a_terminal(&volgc, &entry, answer.as_bytes());
+        assert_eq!(status, Some(4), "{answer:?}: {told}");
+        assert!(told.contains("Delete 1 entry for good? [y/N] "), "{answer:?}: {told}");
+        assert!(told.contains("nothing was deleted"), "{answer:?}: {told}");
+        assert_eq!(on_disk(&fake, &volgc), before, "{answer:?}: {told}");
+    }
+    let (status, told) = delete_at_a_terminal(&volgc, &entry, b"y\n");
+    assert_eq!(status, Some(0), "{told}");
+    assert!(told.contains(&format!("deleted entry {entry}")), "{told}");
+    assert_eq!(volgc.quarantined_names(), Vec::<String>::new());
 }

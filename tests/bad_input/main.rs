@@ -15,6 +15,7 @@ mod engine;
 #[path = "../harness/mod.rs"]
 mod harness;
 mod quarantine;
+mod real;
 mod state;
 
 use std::fs;

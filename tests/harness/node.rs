@@ -3,7 +3,7 @@
 use std::process::Command;
 use std::sync::atomic::{AtomicU8, Ordering};
 
-use super::{PrivateEngine, Version};
+use super::{PrivateEngine, Version, show};
 
 /// A node with an address and a bridge of its own.
 #[derive(Debug)]
@@ -53,6 +53,16 @@ impl Drop for Node {
     fn drop(&mut self) {
         // The daemon would keep it, and make it again when it starts.
         self.engine.kill();
-        Command::new("ip").args(["link", "delete", &self.bridge]).status().ok();
+        let problem = match Command::new("ip").args(["link", "delete", &self.bridge]).output() {
+            Ok(output) if output.status.success() => return,
+            Ok(output) => show(&output),
+            Err(error) => format!("cannot run ip: {error}: run tests/setup"),
+        };
+        if std::thread::panicking() {
+            // A second panic would hide the first.
+            eprintln!("bridge {} is left behind: {problem}", self.bridge);
+        } else {
+            panic!("bridge {} is left behind: {problem}", self.bridge);
+        }
     }
 }

@@ -3,7 +3,7 @@
 use std::fs;
 use std::os::unix::fs::symlink;
 
-use crate::harness::on_each_engine;
+use crate::harness::{Contents, NO_GRACE, Volgc, fill, on_each_engine};
 use crate::twins::{
     BOTH, KEPT, LOST, app, assert_app_finds_its_data, assert_app_finds_nothing, assert_holder, assert_kept,
     assert_pruned, assert_removed, make,
@@ -28,6 +28,30 @@ on_each_engine! {
         assert_holder(&volgc, KEPT, "bind_sources", "volume", &alias(KEPT));
         assert_eq!(volgc.reason_of(&alias(KEPT)), "not_a_directory");
         assert!(engine.volume_data(&alias(KEPT)).join("PG_VERSION").exists());
+    }
+
+    /// Engines that compare paths as strings take any path that begins like their `volumes` to be inside of it.
+    fn a_data_directory_is_a_link_to_a_neighbour_of_the_volumes(engine: PrivateEngine) {
+        let neighbour = engine.root().join("volumes2");
+        for volume in BOTH {
+            engine.create_volume(volume, &[]);
+            let target = neighbour.join(volume);
+            fs::create_dir_all(&target).unwrap();
+            fill(&target, 4711);
+            fs::remove_dir(engine.volume_data(volume)).unwrap();
+            symlink(&target, engine.volume_data(volume)).unwrap();
+        }
+        assert_removed(&engine, LOST);
+        assert!(!neighbour.join(LOST).exists(), "the engine left it");
+
+        let mut contents = Contents::new(&engine);
+        contents.note(&neighbour.join(KEPT));
+        contents.note(&engine.volumes_dir().join(KEPT));
+        let volgc = Volgc::configured(&engine, NO_GRACE);
+        contents.assert_survive_sweeps_of(&volgc);
+        assert_eq!(volgc.reason_of(KEPT), "not_a_directory");
+        assert_eq!(volgc.run(&["quarantine", KEPT]).status, Some(4));
+        contents.assert_untouched();
     }
 
     /// The same data under two paths: a container binds the one that the engine does not know.

@@ -4,7 +4,7 @@
 use std::fs;
 use std::path::PathBuf;
 
-use crate::harness::{NO_GRACE, PrivateEngine, Volgc, on_each_engine};
+use crate::harness::{Contents, NO_GRACE, PrivateEngine, Volgc, on_each_engine};
 use crate::twins::{
     BOTH, KEPT, app, assert_app_finds_its_data, assert_app_finds_nothing, assert_holder, assert_kept,
     assert_pruned, assert_removed, make_with_apps,
@@ -104,6 +104,19 @@ on_each_engine! {
             let directory = files[1].parent().unwrap().display().to_string();
             assert!(output.stderr.contains(&directory) && output.stderr.contains("acknowledged"), "{output:?}");
         }
+        // One of the two is not enough. The operator declares both to be of no interest, keeps what is still needed, and all else goes.
+        let id = |file: &PathBuf| file.parent().unwrap().file_name().unwrap().to_str().unwrap().to_owned();
+        let ids: Vec<String> = files.iter().map(id).collect();
+        let acknowledge = |ids: &[String]| volgc.config(&format!("{NO_GRACE}[containers_on_disk]\nacknowledged = {ids:?}\n"));
+        acknowledge(&ids[..1]);
+        let output = volgc.run(&["sweep"]);
+        assert!(output.status == Some(4) && output.stderr.contains(&ids[1]), "{output:?}");
+        acknowledge(&ids);
+        volgc.ok(&["hold", &volumes[1], "--reason", "its container comes back"]);
+        let mut contents = Contents::new(&engine);
+        contents.note_volume(&volumes[1]);
+        contents.assert_survive_sweeps_of(&volgc);
+
         engine.stop();
         files.iter().zip(whole).for_each(|(file, whole)| fs::write(file, whole).unwrap());
         engine.restart();
