@@ -17,7 +17,6 @@ pub mod status;
 use std::future::{Future, pending};
 use std::io;
 use std::pin::Pin;
-use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -329,6 +328,8 @@ fn next_sweep(schedule: &ScheduleSettings, now: DateTime<Utc>, random: u32) -> O
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
     use crate::schedule::Schedule;
 
