@@ -155,7 +155,7 @@ fn assert_page(page: &str) {
     }
 }
 
-/// Variables of sd_notify(3), each on a line of its own.
+/// Variables of `sd_notify(3)`, each on a line of its own.
 #[track_caller]
 fn assert_messages(messages: &[String]) {
     assert!(
@@ -219,7 +219,7 @@ impl Journal {
         let (first, taken) = taken.split_first().unwrap();
         assert!(first.is_empty() && taken.len() > 2, "{first:?} {}", taken.len());
         let mut moved = 0;
-        for datagram in taken.iter() {
+        for datagram in taken {
             let fields = fields(datagram);
             let count = |name: &str| fields.iter().filter(|(field, _)| field == name).count();
             assert_eq!(
@@ -245,13 +245,12 @@ fn fields(mut datagram: &[u8]) -> Vec<(String, String)> {
     while !datagram.is_empty() {
         let end = datagram.iter().position(|byte| *byte == b'\n').unwrap();
         let (line, rest) = (&datagram[..end], &datagram[end + 1..]);
-        let (name, value, rest) = match line.iter().position(|byte| *byte == b'=') {
-            Some(at) => (text(&line[..at]), text(&line[at + 1..]), rest),
-            None => {
-                let length = usize::try_from(u64::from_le_bytes(rest[..8].try_into().unwrap())).unwrap();
-                assert_eq!(rest[8 + length], b'\n');
-                (text(line), text(&rest[8..8 + length]), &rest[8 + length + 1..])
-            }
+        let (name, value, rest) = if let Some(at) = line.iter().position(|byte| *byte == b'=') {
+            (text(&line[..at]), text(&line[at + 1..]), rest)
+        } else {
+            let length = usize::try_from(u64::from_le_bytes(rest[..8].try_into().unwrap())).unwrap();
+            assert_eq!(rest[8 + length], b'\n');
+            (text(line), text(&rest[8..8 + length]), &rest[8 + length + 1..])
         };
         let is_name = |c: char| c.is_ascii_uppercase() || c.is_ascii_digit() || c == '_';
         assert!(!name.is_empty() && name.chars().all(is_name), "a forged field: {name:?}");
