@@ -1,4 +1,5 @@
-# `make demo` shows what volgc does on a throwaway engine; `make test` runs every test; both install what they need.
+# `make demo` shows what volgc does on a throwaway engine. `make test` runs the tests, the longest of them on one engine or two;
+# `make test-long` runs those on every engine. All install what they need.
 
 CARGO ?= cargo
 DENY_VERSION := 0.20.2
@@ -34,8 +35,8 @@ tools:
 demo:
 	tests/demo
 
-# Enumerations that take minutes on each engine. `make test` has them on one, and the kills of every command and the races on another;
-# `make test-long` has all of them on all.
+# Enumerations that take minutes on each engine. `make test` has them on one, and the kills of every command and the races on a second
+# one; `make test-long` has all of them on all.
 LONG := binary(killed) + binary(races) + binary(errors) + binary(engine_in_trouble) + binary(started_at_each_point)
 TWICE := test(/^at_every_step_of_every_command::v20_10$$/) & binary(killed) + binary(races) & test(/::v20_10$$/)
 

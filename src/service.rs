@@ -17,7 +17,6 @@ pub mod status;
 use std::future::{Future, pending};
 use std::io;
 use std::pin::Pin;
-use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -293,7 +292,7 @@ impl<'a, W: Work> Service<'a, W> {
 
     fn plan_next(&mut self) -> io::Result<()> {
         let now = clock::read()?.wall;
-        let next = self.schedule.schedule.next_after(now).map(|at| at + jitter(self.schedule.jitter));
+        let next = next_sweep(&self.schedule, now, directory::random());
         if let Some(next) = next {
             tracing::info!(next_sweep = %next.to_rfc3339(), "sleeping");
         } else {
@@ -321,7 +320,41 @@ impl<'a, W: Work> Service<'a, W> {
     }
 }
 
-/// A random part of the jitter, so that many hosts do not sweep at one instant.
-fn jitter(most: Duration) -> Duration {
-    most.mul_f64(f64::from(directory::random()) / f64::from(u32::MAX))
+/// The next time of the schedule, and a random part of the jitter after it, so that many hosts do not sweep at one instant.
+fn next_sweep(schedule: &ScheduleSettings, now: DateTime<Utc>, random: u32) -> Option<DateTime<Utc>> {
+    let part = f64::from(random) / f64::from(u32::MAX);
+    Some(schedule.schedule.next_after(now)? + schedule.jitter.mul_f64(part))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::schedule::Schedule;
+
+    #[test]
+    fn jitter_delays_within_its_bound_and_never_advances() {
+        let now = DateTime::from_timestamp(1_800_000_000, 0).unwrap();
+        let at = |jitter, random| {
+            let schedule = Schedule::every(Duration::from_hours(1)).unwrap();
+            let settings =
+                ScheduleSettings { schedule, jitter: Duration::from_secs(jitter), text: String::new() };
+            (next_sweep(&settings, now, random).unwrap() - now).to_std().unwrap()
+        };
+        let hour = Duration::from_hours(1);
+        assert_eq!((at(600, 0), at(600, u32::MAX)), (hour, hour + Duration::from_mins(10)));
+        assert_eq!(at(0, u32::MAX), hour, "none is configured");
+        let random: Vec<Duration> = (0..100).map(|_| at(600, directory::random())).collect();
+        assert!(
+            random.iter().all(|span| (hour..=hour + Duration::from_mins(10)).contains(span)),
+            "{random:?}"
+        );
+        // All on one side of the middle is what one of 2^99 tries gives.
+        let middle = hour + Duration::from_mins(5);
+        assert!(
+            random.iter().any(|span| *span < middle) && random.iter().any(|span| *span > middle),
+            "{random:?}"
+        );
+    }
 }

@@ -156,6 +156,40 @@ fn a_wait_that_has_an_end_feeds_the_watchdog() {
 }
 
 #[test]
+fn a_time_that_falls_into_a_sweep_is_left_out() {
+    let fake = Fake::start();
+    // The looks of start and recovery come before the first sweep's, which takes as long as several intervals.
+    let (interval, long) = (Duration::from_secs(2), Duration::from_secs(9));
+    let fault = format!("look.directories@3=delay:{}", long.as_millis());
+    let volgc = volgc(&fake, &NEVER.replace("1d", "2s").replace("\"enforce\"", "\"observe\""))
+        .env("VOLGC_FAULT", fault);
+    let daemon = Daemon::start(&volgc);
+    daemon.await_message("READY=1");
+    daemon.await_messages("STATUS=sweeping", 4);
+    // When each began, and when the one before had ended: the state is told at both.
+    let messages = daemon.messages();
+    let states: Vec<(Instant, bool)> = messages
+        .iter()
+        .filter(|(_, message)| message.contains("STATUS="))
+        .map(|(at, message)| (*at, message.contains("STATUS=sweeping")))
+        .collect();
+    let begun: Vec<usize> = (1..states.len()).filter(|at| states[*at].1 && !states[*at - 1].1).collect();
+    assert_eq!(begun.len(), 4, "a sweep began while one ran: {messages:#?}");
+    let ended: Vec<Instant> = begun.iter().filter_map(|at| states.get(at + 1)).map(|(at, _)| *at).collect();
+    let took = ended[0] - states[begun[0]].0;
+    assert!(took >= long, "it was not slow: {took:?}");
+    for (number, end) in ended.iter().enumerate().take(3) {
+        let pause = states[begun[number + 1]].0 - *end;
+        // Both were seen with a delay, on a machine that others load.
+        assert!(
+            pause + Duration::from_secs(1) > interval,
+            "what was left out is caught up after {pause:?}: {messages:#?}"
+        );
+    }
+    assert_eq!(daemon.log().matches("sweep done").count(), 3, "{}", daemon.log());
+}
+
+#[test]
 fn a_reload_takes_a_good_configuration_and_refuses_a_bad_one() {
     let fake = Fake::start();
     let volgc = volgc(&fake, NEVER);

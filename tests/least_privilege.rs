@@ -21,9 +21,12 @@ use std::sync::atomic::{AtomicU8, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use harness::daemon::Daemon;
 use harness::recording::Recording;
-use harness::{KEEP_IN_QUARANTINE, Output, PrivateEngine, Version, Volgc, on_each_engine};
-use rustix::process::{Pid, Signal, kill_process};
+use harness::{
+    KEEP_IN_QUARANTINE, Output, PrivateEngine, Version, Volgc, on_each_engine, tree_digest, wait_until,
+};
+use serde_json::json;
 
 /// A call as README.md has it, and the commands that make it.
 #[derive(Debug, Clone)]
@@ -32,8 +35,28 @@ struct Documented {
     commands: BTreeSet<String>,
 }
 
-/// What only a service asks that runs for long: when its events are silent, or a container is made while it runs.
-const OF_A_LONG_RUN: [&str; 2] = ["GET /_ping", "GET /containers/json?all=1&filters="];
+/// Nothing is done by itself, and what is ordered by hand is.
+const BY_HAND: &str = "[docker]\nhost = \"unix://{socket}\"\n[limits]\nmin_grace = \"0s\"\n";
+
+/// The same, for mounts too.
+const IN_PLACE_BY_HAND: &str = r#"
+[docker]
+host = "unix://{socket}"
+[[rule]]
+name = "mounts"
+match = { volume = "*" }
+quarantine_after = "0s"
+delete_after = "0s"
+in_place = true
+[limits]
+min_grace = "0s"
+"#;
+
+/// A service that sweeps each second.
+const SWEEPING: &str = "[schedule]\ninterval = \"1s\"\n";
+
+/// The commands that may move data. Each first finishes or undoes what is unfinished.
+const MOVING: [&str; 5] = ["sweep", "run", "quarantine", "restore", "delete"];
 
 /// The rows of README.md's tables whose first cell begins so: that cell, and the words in quotes of the second.
 fn rows(first: &str) -> Vec<Documented> {
@@ -85,15 +108,15 @@ fn as_documented(asked: &str) -> String {
 struct Granted<'a> {
     engine: &'a PrivateEngine,
     volgc: &'a Volgc,
-    config: &'a str,
-    /// What has been asked so far, as README.md writes it.
-    asked: BTreeSet<String>,
+    config: String,
+    /// Each command and call that was seen so far, the call as README.md writes it.
+    asked: BTreeSet<(String, String)>,
     proxies: usize,
 }
 
 impl<'a> Granted<'a> {
-    fn new(engine: &'a PrivateEngine, volgc: &'a Volgc, config: &'a str) -> Self {
-        Self { engine, volgc, config, asked: BTreeSet::new(), proxies: 0 }
+    fn new(engine: &'a PrivateEngine, volgc: &'a Volgc) -> Self {
+        Self { engine, volgc, config: String::new(), asked: BTreeSet::new(), proxies: 0 }
     }
 
     /// A proxy for a command, which is then configured.
@@ -120,7 +143,7 @@ impl<'a> Granted<'a> {
                 documented_calls().iter().any(|row| row.call == *asked && row.commands.contains(command));
             assert!(is_granted, "`{command}` made a call that README.md does not say it makes: {asked}");
         }
-        self.asked.extend(asked);
+        self.asked.extend(asked.into_iter().map(|asked| (command.to_owned(), asked)));
     }
 
     #[track_caller]
@@ -130,6 +153,178 @@ impl<'a> Granted<'a> {
         self.judge(words[0], &proxy);
         output
     }
+
+    /// The service, until something has come true.
+    #[track_caller]
+    fn run_until(&mut self, what: &str, holds: impl FnMut() -> bool) {
+        self.run_long(Duration::from_mins(1), |_| wait_until(what, holds));
+    }
+
+    /// The service under a watchdog, while something is done.
+    #[track_caller]
+    fn run_long(&mut self, watchdog: Duration, then: impl FnOnce(&Recording)) {
+        let proxy = self.proxy("run");
+        let daemon = Daemon::watched(self.volgc, watchdog);
+        daemon.await_message("READY=1");
+        then(&proxy);
+        let log = daemon.log();
+        let (status, _) = daemon.terminate();
+        assert!(status.success(), "{log}");
+        self.judge("run", &proxy);
+    }
+
+    /// A command without a proxy, which must die at a fault point.
+    #[track_caller]
+    fn killed_at(&self, point: &str, words: &[&str]) {
+        self.directly();
+        let killed = self.volgc.clone().env("VOLGC_FAULT", format!("{point}=kill")).run(words);
+        assert_eq!(killed.status, None, "{point}: {killed:?}");
+    }
+
+    fn directly(&self) {
+        self.volgc.config(&self.config.replace("{socket}", &self.engine.socket().display().to_string()));
+    }
+
+    #[track_caller]
+    fn state_of(&self, name: &str) -> String {
+        self.directly();
+        state_of(self.volgc, name)
+    }
+
+    /// Whatever README.md grants, something was seen to ask for: a list that is too wide grants what nobody needs.
+    #[track_caller]
+    fn assert_all_asked(&self) {
+        let unused: Vec<String> = documented_calls()
+            .into_iter()
+            .flat_map(|row| row.commands.into_iter().map(move |command| (command, row.call.clone())))
+            .filter(|granted| !self.asked.contains(granted))
+            .map(|(command, call)| format!("{command}: {call}"))
+            .collect();
+        assert_eq!(unused, Vec::<String>::new(), "documented, and never asked");
+    }
+}
+
+/// All that goes well, from the first report to the last order.
+fn a_volumes_whole_life(granted: &mut Granted<'_>) {
+    let engine = granted.engine;
+    for name in ["life", "hand", "used"] {
+        engine.create_volume(name, &[("a", "b")]);
+        engine.fill_volume(name, 3);
+    }
+    engine.docker(&["create", "--name", "web", "--network", "none", "-v", "used:/data", "bb", "true"]);
+    KEEP_IN_QUARANTINE.clone_into(&mut granted.config);
+    granted.ok(&["check"]);
+    granted.ok(&["report"]);
+    granted.ok(&["report", "--textfile", engine.dir().join("m.prom").to_str().unwrap()]);
+    granted.ok(&["hold", "hand", "--reason", "first the other one"]);
+    granted.ok(&["holds"]);
+    granted.ok(&["sweep"]);
+    granted.ok(&["sweep"]);
+    assert_eq!(engine.volume_names(), ["hand", "used"], "the sweep moved one");
+    granted.ok(&["explain", "life"]);
+    granted.ok(&["explain", "used"]);
+    granted.ok(&["restore", "life"]);
+    granted.ok(&["release", "hand"]);
+    granted.ok(&["quarantine", "life"]);
+    engine.create_volume("life", &[]);
+    granted.ok(&["restore", "life", "--replace"]);
+    granted.ok(&["quarantine", "hand"]);
+    granted.ok(&["hold", "hand", "--reason", "as an entry"]);
+    granted.ok(&["release", "hand"]);
+    let list = granted.ok(&["list", "--format", "json"]);
+    granted.ok(&["delete", "--yes", &entry(&list, "hand")]);
+    granted.ok(&["history"]);
+    granted.ok(&["acknowledge"]);
+}
+
+/// The service, until it has moved one by itself; its events, and its pings when they are silent.
+fn a_long_run(granted: &mut Granted<'_>) {
+    let engine = granted.engine;
+    granted.config = format!("{KEEP_IN_QUARANTINE}\n{SWEEPING}");
+    granted.run_until("the service moves one", || !engine.volume_names().contains(&"life".to_owned()));
+    BY_HAND.clone_into(&mut granted.config);
+    granted.run_long(Duration::from_secs(2), |proxy| {
+        let seen = |call: &str| proxy.has_seen(|asked| as_documented(asked) == call);
+        wait_until("its events are subscribed to", || seen("GET /events"));
+        engine.docker(&["create", "--name", "later", "--network", "none", "-v", "used:/data", "bb", "true"]);
+        wait_until("the new container is asked about", || seen("GET /containers/json?all=1&filters="));
+        wait_until("the engine is pinged", || seen("GET /_ping"));
+    });
+}
+
+/// A restore that was killed is finished by the next command, whichever it is; an entry in doubt is resolved.
+fn what_was_killed_is_recovered(granted: &mut Granted<'_>) {
+    let engine = granted.engine;
+    BY_HAND.clone_into(&mut granted.config);
+    for command in MOVING {
+        for (point, unfinished, recovered) in
+            [("engine.create", "restoring", "none"), ("engine.delete", "in_doubt", "quarantined")]
+        {
+            let (killed, other) =
+                (format!("{command}-{unfinished}"), format!("{command}-{unfinished}-other"));
+            for name in [&killed, &other] {
+                engine.create_volume(name, &[]);
+            }
+            let digest = engine.fill_volume(&killed, 5);
+            granted.directly();
+            if matches!(command, "restore" | "delete") {
+                granted.volgc.ok(&["quarantine", &other]);
+            }
+            if unfinished == "restoring" {
+                granted.volgc.ok(&["quarantine", &killed]);
+                granted.killed_at(point, &["restore", &killed]);
+            } else {
+                granted.killed_at(point, &["quarantine", &killed]);
+            }
+            assert_eq!(granted.state_of(&killed), unfinished);
+            match command {
+                "quarantine" | "restore" => drop(granted.ok(&[command, &other])),
+                "delete" => {
+                    let other = granted.volgc.entry_id_of(&other);
+                    drop(granted.ok(&[command, "--yes", &other]));
+                }
+                "run" => {
+                    let volgc = granted.volgc;
+                    granted.run_until("it is recovered", || state_of(volgc, &killed) == recovered);
+                }
+                _ => drop(granted.ok(&[command])),
+            }
+            assert_eq!(granted.state_of(&killed), recovered, "{command} {unfinished}");
+            if recovered == "none" {
+                assert_eq!(tree_digest(&engine.volume_data(&killed)), digest);
+            }
+        }
+    }
+}
+
+/// The end of an entry in place is the engine's removal, by whichever command it comes.
+fn an_entry_in_place_ends(granted: &mut Granted<'_>) {
+    let engine = granted.engine;
+    let behind = engine.dir().join("behind");
+    fs::create_dir(&behind).unwrap();
+    let options = json!({ "type": "none", "o": "bind", "device": behind.display().to_string() });
+    let body = json!({ "Name": "mount", "Driver": "local", "DriverOpts": options }).to_string();
+    IN_PLACE_BY_HAND.clone_into(&mut granted.config);
+    for is_killed in [false, true] {
+        engine.json("POST", "/volumes/create", Some(&body));
+        granted.ok(&["quarantine", "mount"]);
+        assert_eq!(granted.state_of("mount"), "in_place");
+        let entry = granted.volgc.entry_id_of("mount");
+        if is_killed {
+            granted.killed_at("engine.remove", &["delete", "--yes", &entry]);
+            assert_eq!(granted.state_of("mount"), "in_place_in_doubt");
+        }
+        granted.ok(&["delete", "--yes", &entry]);
+        assert!(!engine.volume_names().contains(&"mount".to_owned()));
+    }
+}
+
+/// The state of the entry that was a volume of this name.
+#[track_caller]
+fn state_of(volgc: &Volgc, name: &str) -> String {
+    let list = volgc.json(&["list", "--format", "json"]);
+    let entry = list.as_array().unwrap().iter().find(|entry| entry["name"] == name);
+    entry.map_or_else(|| "none".to_owned(), |entry| entry["state"].as_str().unwrap().to_owned())
 }
 
 #[track_caller]
@@ -162,60 +357,15 @@ fn make_manager(engine: &PrivateEngine) {
 }
 
 on_each_engine! {
-    fn a_volumes_whole_life_needs_no_call_but_the_documented_ones(engine: PrivateEngine) {
-        for name in ["life", "hand", "used"] {
-            engine.create_volume(name, &[("a", "b")]);
-            engine.fill_volume(name, 3);
-        }
-        engine.docker(&["create", "--name", "web", "--network", "none", "-v", "used:/data", "bb", "true"]);
+    fn each_command_makes_the_calls_that_are_documented_for_it_and_no_others(engine: PrivateEngine) {
         make_manager(&engine);
         let volgc = Volgc::new(&engine);
-        let config = format!("[schedule]\ninterval = \"1s\"\n{KEEP_IN_QUARANTINE}")
-            .replacen("mode = \"quarantine\"", "", 1);
-        let config = format!("mode = \"quarantine\"\n{config}");
-        let mut granted = Granted::new(&engine, &volgc, &config);
-
-        granted.ok(&["check"]);
-        granted.ok(&["report"]);
-        granted.ok(&["report", "--textfile", engine.dir().join("m.prom").to_str().unwrap()]);
-        granted.ok(&["hold", "hand", "--reason", "first the other one"]);
-        granted.ok(&["holds"]);
-        granted.ok(&["sweep"]);
-        granted.ok(&["sweep"]);
-        assert_eq!(engine.volume_names(), ["hand", "used"], "the sweep moved one");
-        granted.ok(&["explain", "life"]);
-        granted.ok(&["explain", "used"]);
-        granted.ok(&["restore", "life"]);
-        granted.ok(&["release", "hand"]);
-        granted.ok(&["quarantine", "life"]);
-        engine.create_volume("life", &[]);
-        granted.ok(&["restore", "life", "--replace"]);
-        granted.ok(&["quarantine", "hand"]);
-        let list = granted.ok(&["list", "--format", "json"]);
-        granted.ok(&["delete", "--yes", &entry(&list, "hand")]);
-        granted.ok(&["history"]);
-        granted.ok(&["acknowledge"]);
-
-        // The service, until it has moved one by itself.
-        let proxy = granted.proxy("run");
-        let service = volgc.spawn(&["run"]);
-        let deadline = Instant::now() + Duration::from_mins(2);
-        while engine.volume_names().contains(&"life".to_owned()) {
-            assert!(Instant::now() < deadline, "the service moves nothing");
-            thread::sleep(Duration::from_millis(100));
-        }
-        kill_process(Pid::from_child(&service), Signal::TERM).unwrap();
-        let output = service.wait_with_output().unwrap();
-        assert!(output.status.success(), "{}", harness::show(&output));
-        granted.judge("run", &proxy);
-
-        // And nothing is in the list that nobody asks for. Events are a help that the service may do without.
-        let unused: Vec<String> = documented_calls()
-            .into_iter()
-            .map(|row| row.call)
-            .filter(|call| !OF_A_LONG_RUN.contains(&call.as_str()) && !granted.asked.contains(call))
-            .collect();
-        assert_eq!(unused, Vec::<String>::new(), "documented, and never asked");
+        let mut granted = Granted::new(&engine, &volgc);
+        a_volumes_whole_life(&mut granted);
+        a_long_run(&mut granted);
+        what_was_killed_is_recovered(&mut granted);
+        an_entry_in_place_ends(&mut granted);
+        granted.assert_all_asked();
     }
 
     fn a_proxy_that_allows_less_is_noticed(engine: PrivateEngine) {

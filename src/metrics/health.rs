@@ -8,7 +8,8 @@ use crate::config::ScheduleSettings;
 use crate::config::duration::spell;
 use crate::service::status::{Phase, Status};
 
-/// How late a sweep may begin. The service looks at the wall clock once a minute at least; after a suspend it is late by that.
+/// How late a sweep may begin. The kernel wakes the service at its time (`host::alarm`), also right after a suspend that it fell
+/// into; this is what a loaded machine, and a job that is just being finished, may take from then on.
 const LATE: Duration = Duration::from_mins(5);
 
 /// How old the last look may be: two of the longest times between sweeps, so that one may fail.

@@ -56,7 +56,12 @@ impl Recording {
         std::mem::take(&mut self.requests.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// The same without order and repetition.
+    /// Whether this was asked since the last call of `take`.
+    pub fn has_seen(&self, wanted: impl Fn(&str) -> bool) -> bool {
+        self.requests.lock().unwrap_or_else(PoisonError::into_inner).iter().any(|asked| wanted(asked))
+    }
+
+    /// What `take` returns, without order and repetition.
     pub fn take_distinct(&self) -> Vec<String> {
         let mut requests = self.take();
         requests.sort();
