@@ -75,6 +75,12 @@ pub const COMMANDS: &[Scenario] = &[
         prepare: |host, name| restore(host, name, &[]),
     },
     Scenario { name: "delete", with: "", settles: false, prepare: delete },
+    Scenario {
+        name: "delete of a deep tree",
+        with: "delete.levels=1",
+        settles: false,
+        prepare: |host, name| delete(host, name),
+    },
     Scenario { name: "sweep that quarantines", with: "", settles: false, prepare: sweep_quarantines },
     Scenario { name: "sweep that deletes", with: "", settles: false, prepare: sweep_deletes },
     Scenario { name: "hold", with: "", settles: false, prepare: hold },

@@ -21,6 +21,7 @@ use http_body_util::{BodyExt, Empty, Limited};
 use serde::de::DeserializeOwned;
 
 use crate::gc::volume::VolumeName;
+use crate::host::fault::{self, Setting};
 use crate::host::{engine_process, pulse};
 use endpoint::Endpoint;
 use transport::{Transport, TransportError};
@@ -35,6 +36,14 @@ const ANSWER_PATIENCE: Duration = Duration::from_mins(2);
 
 /// How long a DELETE may take before its fate counts as unknown. It may queue behind the removal of a large volume.
 const DELETE_PATIENCE: Duration = Duration::from_mins(15);
+
+fn answer_patience() -> Duration {
+    Duration::from_millis(fault::limit(Setting::AnswerPatience, ANSWER_PATIENCE.as_secs() * 1000))
+}
+
+fn delete_patience() -> Duration {
+    Duration::from_millis(fault::limit(Setting::DeletePatience, DELETE_PATIENCE.as_secs() * 1000))
+}
 
 /// The largest answer that is read, in bytes: 100,000 volumes are about 60 MB.
 const LARGEST_ANSWER: usize = 512 << 20;
@@ -291,10 +300,11 @@ impl ChangingEngine {
         }
         let options = RemoveVolumeOptionsBuilder::new().force(false).build();
         let call = self.docker.remove_volume(name.as_str(), Some(options));
-        match pulse::bounded(DELETE_PATIENCE, call).await {
+        let patience = delete_patience();
+        match pulse::bounded(patience, call).await {
             Ok(Ok(())) => DeleteAnswer::Forgotten,
             Ok(Err(error)) => delete_answer(error),
-            Err(_) => DeleteAnswer::Unknown(format!("no answer within {} s", DELETE_PATIENCE.as_secs())),
+            Err(_) => DeleteAnswer::Unknown(format!("no answer within {} s", patience.as_secs())),
         }
     }
 
@@ -324,13 +334,14 @@ impl ChangingEngine {
             labels: Some(labels.clone().into_iter().collect::<HashMap<_, _>>()),
             cluster_volume_spec: None,
         };
-        match pulse::bounded(ANSWER_PATIENCE, self.docker.create_volume(request)).await {
+        let patience = answer_patience();
+        match pulse::bounded(patience, self.docker.create_volume(request)).await {
             Ok(Ok(_)) => Ok(()),
             Ok(Err(bollard::errors::Error::DockerResponseServerError { status_code, message })) => {
                 Err(EngineError::Status { call: call.to_owned(), code: status_code, message })
             }
             Ok(Err(error)) => Err(EngineError::Broken { call: call.to_owned(), why: chain(&error) }),
-            Err(_) => Err(EngineError::Timeout { call: call.to_owned(), patience: ANSWER_PATIENCE }),
+            Err(_) => Err(EngineError::Timeout { call: call.to_owned(), patience }),
         }
     }
 }
@@ -365,9 +376,9 @@ fn delete_answer(error: bollard::errors::Error) -> DeleteAnswer {
 
 async fn get<T: DeserializeOwned>(transport: &Transport, path: &str) -> Result<T, EngineError> {
     let call = || format!("GET {path}");
-    let answer = pulse::bounded(ANSWER_PATIENCE, get_body(transport, path)).await;
-    let (status, body) =
-        answer.map_err(|_| EngineError::Timeout { call: call(), patience: ANSWER_PATIENCE })??;
+    let patience = answer_patience();
+    let answer = pulse::bounded(patience, get_body(transport, path)).await;
+    let (status, body) = answer.map_err(|_| EngineError::Timeout { call: call(), patience })??;
     if status != StatusCode::OK {
         #[derive(serde::Deserialize)]
         struct Message {
