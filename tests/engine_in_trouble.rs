@@ -73,6 +73,7 @@ fn assert_documented(output: &Output, what: &str) {
 
 #[track_caller]
 fn assert_nothing_lost(engine: &PrivateEngine, case: &Case, what: &str) {
+    case.assert_behind(what);
     for (number, treasure) in case.treasures.iter().enumerate() {
         let is_deletion = case.is_deletion && number == 0;
         if is_deletion && matches!(treasure.places(engine).as_slice(), [] | [Place::Deleting(_)]) {

@@ -75,6 +75,7 @@ fn endure(engine: &PrivateEngine, scenarios: &[Scenario]) {
 }
 
 fn assert_nothing_lost(engine: &PrivateEngine, case: &Case, what: &str) {
+    case.assert_behind(what);
     for (number, treasure) in case.treasures.iter().enumerate() {
         if case.is_deletion
             && number == 0

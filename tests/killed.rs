@@ -81,6 +81,7 @@ fn survive(engine: &PrivateEngine, scenarios: &[Scenario], between: Between) {
 
 /// At the instant of death.
 fn assert_survived(engine: &PrivateEngine, case: &Case, what: &str) {
+    case.assert_behind(what);
     for (number, treasure) in case.treasures.iter().enumerate() {
         if case.is_deletion && number == 0 {
             // From its first step on it may only go on; until then it is whole.
