@@ -732,7 +732,7 @@ fn try_all(engine: &PrivateEngine, cases: &[Case]) {
         }
     }
     assert!(wrong.is_empty(), "of {} cases these are wrong: {wrong:#?}", cases.len());
-    println!("damage: {} inputs tried, 0 losses", cases.len());
+    println!("damage: {} inputs tried, {} losses", cases.len(), wrong.len());
 }
 
 /// So that one case that is wrong says nothing of the others.

@@ -84,14 +84,14 @@ fn assert_nothing_lost(engine: &PrivateEngine, case: &Case, what: &str) {
 }
 
 /// One sweep settles all that was left, and everything can be had back.
-fn settle(host: &Host<'_>, cases: &[(String, Case)], when: &str) {
+fn settle(host: &Host<'_>, cases: &[(String, Case)], when: &str) -> usize {
     host.unpark_all();
     let settled = host.volgc.ok(&["sweep"]);
     assert!(
         !settled.contains("could not be recovered") && !settled.contains("in doubt"),
         "{when}: {settled}"
     );
-    host.assert_all_well(cases, when);
+    host.assert_all_well(cases, when)
 }
 
 /// The trouble comes before each group of effects of each step.
@@ -111,8 +111,8 @@ fn endure(engine: &PrivateEngine, trouble: Trouble) {
             cases.push((what, case));
         }
     }
-    settle(&host, &cases, &format!("{trouble:?}"));
-    eprintln!("{:?} {trouble:?}: {} times, exit codes {codes:?}", engine.version(), cases.len());
+    let losses = settle(&host, &cases, &format!("{trouble:?}"));
+    eprintln!("trouble: {} times tried, {losses} losses, exit codes {codes:?}", cases.len());
 }
 
 /// Runs a case whose engine gets into trouble at a point, and leaves the engine well.
@@ -175,10 +175,10 @@ fn mistreat(engine: &PrivateEngine, treat: Treat) {
             cases.push((what, case));
         }
     }
-    settle(&host, &cases, &format!("{treat:?}"));
+    let losses = settle(&host, &cases, &format!("{treat:?}"));
     // The order of some is chance, and so may their number be by one.
     assert!(missed <= steps().len(), "{missed} requests did not come");
-    eprintln!("{:?} {treat:?}: {} requests, exit codes {codes:?}", engine.version(), cases.len());
+    eprintln!("requests: {} requests tried, {losses} losses, exit codes {codes:?}", cases.len());
 }
 
 on_each_engine! {

@@ -70,8 +70,8 @@ fn endure(engine: &PrivateEngine, scenarios: &[Scenario]) {
     host.unpark_all();
     let recovered = host.volgc.ok(&["sweep"]);
     assert!(!recovered.contains("could not be recovered"), "{recovered}");
-    host.assert_all_well(&disturbed, "after errors");
-    eprintln!("{:?}: {} errors, exit codes {codes:?}", engine.version(), disturbed.len());
+    let losses = host.assert_all_well(&disturbed, "after errors");
+    eprintln!("errors: {} errors tried, {losses} losses, exit codes {codes:?}", disturbed.len());
 }
 
 fn assert_nothing_lost(engine: &PrivateEngine, case: &Case, what: &str) {

@@ -75,8 +75,8 @@ fn survive(engine: &PrivateEngine, scenarios: &[Scenario], between: Between) {
             engine.json("DELETE", &format!("/containers/{id}?force=1"), None);
         }
     }
-    host.assert_all_well(&killed, &format!("{between:?}"));
-    eprintln!("{:?} {between:?}: {} kills", engine.version(), killed.len());
+    let losses = host.assert_all_well(&killed, &format!("{between:?}"));
+    eprintln!("killed: {} kills tried, {losses} losses", killed.len());
 }
 
 /// At the instant of death.
