@@ -308,6 +308,8 @@ fn a_stale_plan_marks_and_ends_nothing_in_place_that_must_stay() {
             scene.ledger.volumes.get_mut(&name("marked")).unwrap().suspected_since = Some(now());
         };
         assert_eq!(stale_in_place(order, brake), one("I2"));
+        let holder = (id("entry-02"), "process tar".to_owned());
+        assert_eq!(stale_in_place(order, |scene| scene.quarantine.held.extend([holder])), one("I1"));
         let doubt = EntryState::InPlaceInDoubt { in_doubt_since: now(), asked_directly: true };
         assert_eq!(stale_in_place(order, |scene| manifest_of(scene).state = doubt), one("I5"));
         assert_eq!(
