@@ -258,10 +258,10 @@ on_each_engine! {
             sweep(&engine, &volgc, number, &mut dice, &mut turn, &mut outcomes);
         }
         // Each volume was seen whole, and is in one of these words; those in brackets are of the others.
-        let seen: usize =
+        let judged: usize =
             outcomes.iter().filter(|(what, _)| !what.starts_with('(')).map(|(_, count)| count).sum();
         let rounds = SWEEPS * VOLUMES;
-        eprintln!("races: {rounds} rounds tried, {} losses: {outcomes:#?}", rounds - seen);
+        eprintln!("races: {rounds} rounds tried, {} losses: {outcomes:#?}", rounds - judged);
         let rolled_back: usize =
             outcomes.iter().filter(|(what, _)| what.starts_with("rolled back")).map(|(_, count)| count).sum();
         assert!(rolled_back >= 10, "the containers were never in time: seed {seed}: {outcomes:#?}");

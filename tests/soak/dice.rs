@@ -1,6 +1,6 @@
 //! Chance, from a seed: each actor of a storm has dice of its own, so that what one does never changes what another draws.
 
-/// SplitMix64: each number has an image of its own.
+/// `SplitMix64`: each number has an image of its own.
 fn mixed(number: u64) -> u64 {
     let mut mixed = number.wrapping_add(0x9e37_79b9_7f4a_7c15);
     mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);

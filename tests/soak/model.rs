@@ -103,7 +103,9 @@ impl Model {
             .map(|(identity, _)| *identity)
             .filter(|identity| before.contains(identity) && !after.contains(identity))
             .collect();
-        gone.iter().for_each(|identity| self.may_go(identity, "removed by hand, with its volume"));
+        for identity in &gone {
+            self.may_go(identity, "removed by hand, with its volume");
+        }
         gone.len()
     }
 
