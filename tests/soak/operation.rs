@@ -45,7 +45,7 @@ impl Name {
 
     /// One that somebody removes with `docker volume rm`.
     pub fn removed(dice: &mut Dice) -> Self {
-        if dice.percent(60) {
+        if dice.percent(40) {
             Self::Scratch(dice.index(SCRATCHES))
         } else {
             Self::Service(dice.index(SERVICES))
