@@ -81,13 +81,7 @@ const REASONS: &[(&str, &str, &str, &str)] = &[
         "src/host/ledger.rs",
         "amend",
         "self.change(",
-        "what the engine told: without it only precision is lost",
-    ),
-    (
-        "src/host/quarantine/moving.rs",
-        "remove_empty_volume_directory",
-        "fsync",
-        "an empty directory that a power cut brings back is removed again",
+        "the service alone calls it; `change` passes `ledger.commit` before anything of it is in the file",
     ),
     (
         "src/sweep/in_place.rs",
@@ -97,13 +91,6 @@ const REASONS: &[(&str, &str, &str, &str)] = &[
     ),
     ("src/sweep/recover.rs", "put_back_or_keep", "self.place(", "a restore, which passes its own points"),
     ("src/sweep/restore.rs", "restore", "self.place(", "the same"),
-    (
-        "src/host/quarantine/moving.rs",
-        "take_data",
-        "rename_directory(",
-        "the second one undoes an exchange that was seen after the first; until it, the manifest says `moving`, as at the point \
-         before",
-    ),
     ("src/host/quarantine/moving.rs", "rename_directory", "renameat_with", "its callers pass the point"),
     ("src/host/quarantine/moving.rs", "place", "rename_directory(", "its callers pass the point"),
     ("src/host/quarantine/moving.rs", "sync_both", "fsync", "its callers pass the point"),
@@ -115,19 +102,14 @@ const REASONS: &[(&str, &str, &str, &str)] = &[
         "src/host/ledger.rs",
         "set_journal",
         "pragma_update",
-        "changes the file only where somebody else had changed it",
+        "SQLite's own way out of write-ahead mode, into which only somebody else can have put the file: it is recovered by SQLite, and \
+         no content changes",
     ),
     (
         "src/host/ledger.rs",
         "make_tables",
         "pragma_update",
         "inside of a transaction, at whose beginning the point is",
-    ),
-    (
-        "src/host/unlink.rs",
-        "too_deep",
-        "renameat_with",
-        "moves a directory inside an entry that is being deleted; the next point is that of its files",
     ),
     (
         "src/host/ledger.rs",

@@ -73,6 +73,7 @@ fn assert_documented(output: &Output, what: &str) {
 
 #[track_caller]
 fn assert_nothing_lost(engine: &PrivateEngine, case: &Case, what: &str) {
+    case.assert_behind(what);
     for (number, treasure) in case.treasures.iter().enumerate() {
         let is_deletion = case.is_deletion && number == 0;
         if is_deletion && matches!(treasure.places(engine).as_slice(), [] | [Place::Deleting(_)]) {
@@ -83,14 +84,14 @@ fn assert_nothing_lost(engine: &PrivateEngine, case: &Case, what: &str) {
 }
 
 /// One sweep settles all that was left, and everything can be had back.
-fn settle(host: &Host<'_>, cases: &[(String, Case)], when: &str) {
+fn settle(host: &Host<'_>, cases: &[(String, Case)], when: &str) -> usize {
     host.unpark_all();
     let settled = host.volgc.ok(&["sweep"]);
     assert!(
         !settled.contains("could not be recovered") && !settled.contains("in doubt"),
         "{when}: {settled}"
     );
-    host.assert_all_well(cases, when);
+    host.assert_all_well(cases, when)
 }
 
 /// The trouble comes before each group of effects of each step.
@@ -110,8 +111,8 @@ fn endure(engine: &PrivateEngine, trouble: Trouble) {
             cases.push((what, case));
         }
     }
-    settle(&host, &cases, &format!("{trouble:?}"));
-    eprintln!("{:?} {trouble:?}: {} times, exit codes {codes:?}", engine.version(), cases.len());
+    let losses = settle(&host, &cases, &format!("{trouble:?}"));
+    eprintln!("trouble: {} times tried, {losses} losses, exit codes {codes:?}", cases.len());
 }
 
 /// Runs a case whose engine gets into trouble at a point, and leaves the engine well.
@@ -147,6 +148,39 @@ fn meet(host: &Host<'_>, scenario: &Scenario, case: &Case, point: &str, trouble:
     }
 }
 
+/// Where each of its treasures is, with all that the manifests say.
+fn places(engine: &PrivateEngine, case: &Case) -> Vec<Vec<Place>> {
+    case.treasures.iter().map(|treasure| treasure.places(engine)).collect()
+}
+
+/// The plainest of the steps, prepared.
+fn quarantine(host: &Host<'_>) -> (Scenario, Case) {
+    let scenario = steps().remove(0);
+    assert_eq!(scenario.name, "quarantine");
+    (scenario, host.prepare(&scenario))
+}
+
+/// Runs a case whose engine is frozen from a point on, and stays so.
+fn frozen_at(host: &Host<'_>, case: &Case, point: &str, settings: &str) -> Output {
+    let child = host.rest_at(case, settings, point, 1, 800);
+    host.engine.pause();
+    let output = child.wait_with_output().unwrap();
+    Output {
+        status: output.status.code(),
+        stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
+        stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
+    }
+}
+
+/// Its data is in quarantine, and nobody claims to know more.
+#[track_caller]
+fn assert_in_doubt(engine: &PrivateEngine, case: &Case, when: &str) {
+    match case.treasures[0].assert_whole(engine, when) {
+        Place::Entry(_, manifest) => assert_eq!(manifest["state"], "in_doubt", "{when}: {manifest:#}"),
+        place @ (Place::Volume(_) | Place::Deleting(_)) => panic!("{when}: it is in {place:?}"),
+    }
+}
+
 /// Every request of each step is treated badly once.
 fn mistreat(engine: &PrivateEngine, treat: Treat) {
     let proxy = Proxy::start(engine);
@@ -174,10 +208,10 @@ fn mistreat(engine: &PrivateEngine, treat: Treat) {
             cases.push((what, case));
         }
     }
-    settle(&host, &cases, &format!("{treat:?}"));
+    let losses = settle(&host, &cases, &format!("{treat:?}"));
     // The order of some is chance, and so may their number be by one.
     assert!(missed <= steps().len(), "{missed} requests did not come");
-    eprintln!("{:?} {treat:?}: {} requests, exit codes {codes:?}", engine.version(), cases.len());
+    eprintln!("requests: {} requests tried, {losses} losses, exit codes {codes:?}", cases.len());
 }
 
 on_each_engine! {
@@ -251,7 +285,93 @@ on_each_engine! {
         assert!(cases.len() >= 4, "{cases:?}");
         // All of them have arrived by now.
         thread::sleep(Duration::from_secs(2));
-        settle(&host, &cases, "late");
+        let losses = settle(&host, &cases, "late");
         assert_no_husk(&engine, "late");
+        eprintln!("requests: {} requests tried, {losses} losses", cases.len());
+    }
+
+    /// Longer than volgc waits for any answer: it gives up, says so, and has changed nothing.
+    fn frozen_for_longer_than_anybody_waits(engine: PrivateEngine) {
+        let host = Host::new(&engine);
+        let mut cases: Vec<(String, Case)> = Vec::new();
+        for scenario in steps() {
+            let case = host.prepare(&scenario);
+            let what = format!("frozen, {}", scenario.name);
+            // What is parked is in quarantine when the command runs.
+            host.unpark_all();
+            let before = places(&engine, &case);
+            host.park();
+            engine.pause();
+            let output = host.run(&case, &format!("engine.answer_patience=1500,{}", scenario.with), None);
+            engine.resume();
+            assert_eq!(output.status, Some(4), "{what}: {output:?}");
+            let says_why = output.stderr.contains("did not answer") && output.stderr.contains("within 1 s");
+            assert!(says_why, "{what}: {output:?}");
+            assert_eq!(places(&engine, &case), before, "{what}");
+            assert_nothing_lost(&engine, &case, &what);
+            host.park();
+            cases.push((what, case));
+        }
+        let losses = settle(&host, &cases, "frozen");
+        eprintln!("trouble: {} times tried, {losses} losses", cases.len());
+    }
+
+    /// The same when the data is in quarantine already, and the engine was not yet asked to forget the volume: it goes back.
+    fn frozen_for_longer_than_anybody_waits_in_the_middle_of_a_move(engine: PrivateEngine) {
+        let host = Host::new(&engine);
+        let (scenario, case) = quarantine(&host);
+        let output = frozen_at(&host, &case, "take.ask_again", "engine.answer_patience=1500");
+        assert_documented(&output, "frozen");
+        assert_ne!(output.status, Some(0), "{output:?}");
+        assert!(format!("{}{}", output.stdout, output.stderr).contains("did not answer"), "{output:?}");
+        assert_eq!(case.treasures[0].assert_whole(&engine, "frozen"), Place::Volume(case.treasures[0].name.clone()));
+        engine.resume();
+        let losses = settle(&host, &[(scenario.name.to_owned(), case)], "frozen in the middle");
+        eprintln!("trouble: 1 times tried, {losses} losses");
+    }
+
+    /// The DELETE is with an engine that is frozen: I5, its fate is not known until the engine has spoken.
+    fn frozen_for_longer_than_anybody_waits_with_the_delete(engine: PrivateEngine) {
+        let host = Host::new(&engine);
+        let (scenario, case) = quarantine(&host);
+        let output = frozen_at(&host, &case, "engine.delete", "engine.delete_patience=1500");
+        assert_eq!(output.status, Some(3), "{output:?}");
+        assert!(format!("{}{}", output.stdout, output.stderr).contains("no answer within 1 s"), "{output:?}");
+        assert_in_doubt(&engine, &case, "given up");
+        // Whoever comes next finds the engine as it is, and decides nothing.
+        let next = host.volgc.clone().env("VOLGC_FAULT", "engine.answer_patience=1500").run(&["sweep"]);
+        assert_eq!(next.status, Some(4), "{next:?}");
+        assert!(next.stderr.contains("did not answer"), "{next:?}");
+        assert_in_doubt(&engine, &case, "swept while it is frozen");
+        engine.resume();
+        let losses = settle(&host, &[(scenario.name.to_owned(), case)], "the engine speaks again");
+        eprintln!("trouble: 1 times tried, {losses} losses");
+    }
+
+    /// The DELETE is held up on its way for longer than volgc waits; then the engine carries it out after all.
+    fn a_delete_is_held_for_longer_than_anybody_waits(engine: PrivateEngine) {
+        let proxy = Proxy::start(&engine);
+        let host = Host::by(&engine, proxy.socket());
+        let (scenario, case) = quarantine(&host);
+        let name = case.treasures[0].name.clone();
+        let delete = format!("DELETE /volumes/{name}");
+        proxy.next(&delete, Treat::Hold);
+        let output = host.run(&case, "engine.delete_patience=1500", None);
+        assert_eq!(output.status, Some(3), "{output:?}");
+        assert!(format!("{}{}", output.stdout, output.stderr).contains("no answer within 1 s"), "{output:?}");
+        assert_in_doubt(&engine, &case, "given up");
+        // Even for somebody who wants it back: the DELETE would end what is put back.
+        host.volgc.ok(&["hold", &name, "--reason", "wanted after all"]);
+        for round in 1..=2 {
+            let swept = host.volgc.run(&["sweep"]);
+            assert_eq!(swept.status, Some(3), "{swept:?}");
+            assert_in_doubt(&engine, &case, &format!("swept {round} times, the order still on its way"));
+        }
+        assert_eq!(proxy.delivered(&delete), Vec::<u16>::new());
+        proxy.release(&delete);
+        assert_eq!(proxy.delivered(&delete), [204], "the engine carried it out");
+        host.volgc.ok(&["release", &name]);
+        let losses = settle(&host, &[(scenario.name.to_owned(), case)], "the order arrived");
+        eprintln!("requests: 1 requests tried, {losses} losses");
     }
 }

@@ -52,7 +52,7 @@ fn endure(engine: &PrivateEngine, scenarios: &[Scenario]) {
                 let case = host.prepare(scenario);
                 let what = format!("{}, {errno} at {point}@{pass}", scenario.name);
                 // The walk comes back to what it could not delete, so there it has to fail each time.
-                let is_walk = ["delete.file", "delete.directory"].contains(&point.as_str());
+                let is_walk = ["delete.file", "delete.directory", "delete.hoist"].contains(&point.as_str());
                 let at = if is_walk { point.clone() } else { format!("{point}@{pass}") };
                 let output = host.run(&case, &format!("{at}={errno},{}", scenario.with), None);
                 let code = output.status.unwrap_or_else(|| panic!("{what}: it died: {output:?}"));
@@ -70,11 +70,12 @@ fn endure(engine: &PrivateEngine, scenarios: &[Scenario]) {
     host.unpark_all();
     let recovered = host.volgc.ok(&["sweep"]);
     assert!(!recovered.contains("could not be recovered"), "{recovered}");
-    host.assert_all_well(&disturbed, "after errors");
-    eprintln!("{:?}: {} errors, exit codes {codes:?}", engine.version(), disturbed.len());
+    let losses = host.assert_all_well(&disturbed, "after errors");
+    eprintln!("errors: {} errors tried, {losses} losses, exit codes {codes:?}", disturbed.len());
 }
 
 fn assert_nothing_lost(engine: &PrivateEngine, case: &Case, what: &str) {
+    case.assert_behind(what);
     for (number, treasure) in case.treasures.iter().enumerate() {
         if case.is_deletion
             && number == 0

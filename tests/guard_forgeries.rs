@@ -6,6 +6,7 @@ mod pure;
 
 use std::collections::BTreeSet;
 
+use chrono::TimeDelta;
 use proptest::prelude::*;
 use proptest::sample::Index;
 use pure::situations::{HOLDERS, raw};
@@ -144,6 +145,11 @@ fn a_stale_plan_does_not_delete_what_must_stay() {
     assert_eq!(stale(|scene| manifest_of(scene).delete_after_seconds = Some(u64::MAX)), one("I3"));
     assert_eq!(stale(|scene| entry_clock(scene).watched = 13 * DAY + 23 * HOUR), one("I3"));
     assert_eq!(stale(|scene| entry_clock(scene).sightings = 1), one("I3"));
+    // A clock that has watched for longer than there was time to.
+    let began = now() - TimeDelta::days(13);
+    assert_eq!(stale(|scene| manifest_of(scene).quarantined_at = began), one("I3"));
+    let ahead = now() + TimeDelta::days(400);
+    assert_eq!(stale(|scene| manifest_of(scene).quarantined_at = ahead), one("I3"));
     assert_eq!(stale(|scene| scene.ledger.entries.clear()), one("I3"));
     assert_eq!(stale(|scene| scene.policy.rules.push(kept("old"))), one("I3"));
     let longer = Disposition::Collect { quarantine_after: 7 * DAY, delete_after: 30 * DAY };
@@ -151,6 +157,19 @@ fn a_stale_plan_does_not_delete_what_must_stay() {
     let label = ("volgc.keep".to_owned(), "true".to_owned());
     assert_eq!(stale(|scene| manifest_of(scene).labels.extend([label])), one("I2"));
     assert_eq!(stale(|scene| scene.quarantine.entries.clear()), BTreeSet::from(["I3", "I12"]));
+}
+
+/// The planner and the guard say so by themselves, each with code of its own.
+#[test]
+fn a_clock_that_watched_for_longer_than_there_was_time_to_ends_nothing() {
+    let mut scene = due();
+    manifest_of(&mut scene).quarantined_at = now() - TimeDelta::days(13);
+    let early = &plan(scene.situation(), &Order::Scheduled).entries["entry-01"];
+    assert_eq!((early.action, &early.reason), (Action::Keep, &Reason::InQuarantine));
+    assert_eq!(early.due_at, Some(now() + TimeDelta::days(1)), "when the manifest agrees");
+    manifest_of(&mut scene).quarantined_at = now() - TimeDelta::days(14);
+    let due = &plan(scene.situation(), &Order::Scheduled).entries["entry-01"];
+    assert_eq!(due.action, Action::Delete);
 }
 
 #[test]
@@ -308,6 +327,8 @@ fn a_stale_plan_marks_and_ends_nothing_in_place_that_must_stay() {
             scene.ledger.volumes.get_mut(&name("marked")).unwrap().suspected_since = Some(now());
         };
         assert_eq!(stale_in_place(order, brake), one("I2"));
+        let holder = (id("entry-02"), "process tar".to_owned());
+        assert_eq!(stale_in_place(order, |scene| scene.quarantine.held.extend([holder])), one("I1"));
         let doubt = EntryState::InPlaceInDoubt { in_doubt_since: now(), asked_directly: true };
         assert_eq!(stale_in_place(order, |scene| manifest_of(scene).state = doubt), one("I5"));
         assert_eq!(

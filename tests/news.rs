@@ -168,7 +168,7 @@ fn a_name_used_again_stops_the_clock_of_its_entry_until_a_sweep_finds_it_free() 
 
 #[test]
 fn what_no_accident_made_is_not_told() {
-    let entry = manifest(&id("entry-0001"), "db");
+    let entry = Manifest { quarantined_at: now(), ..manifest(&id("entry-0001"), "db") };
     let state = LedgerState::default();
     assert_eq!(state.names_used_again(&made(-5), &[&entry]), [], "made before it was quarantined");
     let other = Manifest { name: name("other"), ..entry.clone() };

@@ -4,6 +4,7 @@
 mod in_place;
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use super::entry::{Entry, EntryId, EntryState, Manifest};
 use super::plan::{Order, Plan, Situation};
@@ -254,7 +255,10 @@ fn reason_against_its_end_now(situation: Situation<'_>, manifest: &Manifest, vol
     let Disposition::Collect { delete_after, .. } = disposition else {
         return Some(("I3", "the policy keeps it"));
     };
-    if clock.sightings < 2 || clock.watched < promised || clock.watched < delete_after {
+    // What the ledger says is believed as far as the manifest agrees: they do not fail together.
+    let passed = (situation.now - manifest.quarantined_at).to_std().unwrap_or(Duration::ZERO);
+    let grace = promised.max(delete_after);
+    if clock.sightings < 2 || clock.watched < grace || passed < grace {
         return Some(("I3", "its grace period is not over"));
     }
     None

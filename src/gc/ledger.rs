@@ -60,6 +60,13 @@ impl Clock {
         Self { since: at, watched: Duration::ZERO, sightings: 0 }
     }
 
+    /// Watched time of an entry whose move began at `began`, by its manifest: never more than the wall clock says has passed since
+    /// (I3). So a ledger in which a bit changed ends no grace period early; a clock that was set back can only delay (I8).
+    pub fn watched_since(&self, began: DateTime<Utc>, now: DateTime<Utc>) -> Duration {
+        let passed = (now - began).to_std().unwrap_or(Duration::ZERO);
+        self.watched.min(passed)
+    }
+
     fn tick(&self, elapsed: Duration) -> Self {
         // I8: of the time since the last sweep, a part was before the clock was set back.
         let elapsed = if self.sightings == 0 { Duration::ZERO } else { elapsed };

@@ -1,10 +1,34 @@
-//! Fault points: one before every effect of quarantine, restore, delete and recovery. Tests make the program fail, wait or die
-//! there; a release build has none.
+//! Fault points: one before every effect of quarantine, restore, delete and recovery, but those that `REASONS` in
+//! `tests/effects.rs` names. Tests make the program fail, wait or die there; a release build has none.
 //!
 //! `VOLGC_FAULT=POINT[@N]=ACTION`, several separated by commas. `N` counts passes, from 1; without it every pass. Actions:
 //! `kill` (SIGKILL to itself), `delay:MILLISECONDS`, or an error: `ENOSPC`, `EIO`, `EROFS`, `EXDEV`, `EBUSY`, `EACCES`.
+//!
+//! `VOLGC_FAULT` also takes `SETTING=NUMBER`: a limit that is too large to be reached in a test; see [`Setting`].
 
 use rustix::io::Errno;
+
+/// A limit that tests may choose smaller, so that they come to it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Setting {
+    /// How long the engine may take for an answer to anything but a DELETE, in milliseconds.
+    AnswerPatience,
+    /// How long it may take for the answer to a DELETE, in milliseconds.
+    DeletePatience,
+    /// From which depth on directories are moved to the top before they are deleted.
+    DeleteLevels,
+}
+
+impl Setting {
+    /// Its name in `VOLGC_FAULT`.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::AnswerPatience => "engine.answer_patience",
+            Self::DeletePatience => "engine.delete_patience",
+            Self::DeleteLevels => "delete.levels",
+        }
+    }
+}
 
 macro_rules! points {
     ($($(#[$doc:meta])* $point:ident = $word:literal,)*) => {
@@ -49,6 +73,8 @@ points! {
     ManifestSyncQuarantine = "manifest.sync_quarantine",
     /// Before the data is renamed into the quarantine.
     TakeRename = "take.rename",
+    /// Before what was exchanged for the data right before that rename is renamed back.
+    TakeUndo = "take.undo",
     /// Before both directories of that rename are synced.
     TakeSync = "take.sync",
     /// Before the evidence is asked for again, the data being in the quarantine.
@@ -103,6 +129,8 @@ points! {
     DeleteFile = "delete.file",
     /// Before one of its directories is removed.
     DeleteDirectory = "delete.directory",
+    /// Before one that is too deep is moved to the top.
+    DeleteHoist = "delete.hoist",
     /// Before the emptied data directory is removed.
     DeleteData = "delete.data",
     /// Before it is remembered that a name is unsafe.
@@ -113,6 +141,8 @@ points! {
     NameSync = "names.sync",
     /// Before an empty volume directory that the engine no longer knows is removed.
     RemoveEmptyVolume = "recovery.remove_empty_volume",
+    /// Before its removal is synced.
+    SyncEmptyVolume = "recovery.sync_empty_volume",
     /// Before the engine is asked again whether it lists a directory that it did not, the data being in the quarantine.
     UnlistedAskAgain = "unlisted.ask_again",
     /// Before the engine is asked once more, the emptied directory being gone.
@@ -173,6 +203,18 @@ pub fn at(point: Point) -> Result<(), Errno> {
     armed::pass(point)
 }
 
+/// A limit, which is the usual one.
+#[cfg(not(feature = "fault-points"))]
+pub fn limit(_: Setting, usual: u64) -> u64 {
+    usual
+}
+
+/// A limit: what `VOLGC_FAULT` sets it to, or the usual one.
+#[cfg(feature = "fault-points")]
+pub fn limit(setting: Setting, usual: u64) -> u64 {
+    armed::number(setting.word()).unwrap_or(usual)
+}
+
 #[cfg(feature = "fault-points")]
 mod armed {
     use std::collections::BTreeMap;
@@ -187,15 +229,26 @@ mod armed {
         Kill,
         Delay(u64),
         Fail(Errno),
+        Set(u64),
     }
 
     type Orders = Vec<(String, Option<u32>, Action)>;
 
-    pub(super) fn pass(point: Point) -> Result<(), Errno> {
+    fn orders() -> &'static Orders {
         static ORDERS: OnceLock<Orders> = OnceLock::new();
+        ORDERS.get_or_init(|| std::env::var("VOLGC_FAULT").map_or_else(|_| Vec::new(), |text| parse(&text)))
+    }
+
+    /// What a setting is set to, if it is.
+    pub(super) fn number(setting: &str) -> Option<u64> {
+        orders().iter().find_map(|(name, _, action)| match action {
+            Action::Set(number) if name == setting => Some(*number),
+            Action::Set(_) | Action::Kill | Action::Delay(_) | Action::Fail(_) => None,
+        })
+    }
+
+    pub(super) fn pass(point: Point) -> Result<(), Errno> {
         static PASSES: Mutex<BTreeMap<Point, u32>> = Mutex::new(BTreeMap::new());
-        let orders = ORDERS
-            .get_or_init(|| std::env::var("VOLGC_FAULT").map_or_else(|_| Vec::new(), |text| parse(&text)));
         if let Ok(path) = std::env::var("VOLGC_FAULT_TRACE") {
             trace(&path, point);
         }
@@ -205,7 +258,7 @@ mod armed {
             *count += 1;
             *count
         };
-        for (name, only, action) in orders {
+        for (name, only, action) in orders() {
             if name == point.word() && only.is_none_or(|only| only == pass) {
                 obey(*action)?;
             }
@@ -234,6 +287,8 @@ mod armed {
                 Ok(())
             }
             Action::Fail(errno) => Err(errno),
+            // A number at a point that takes none.
+            Action::Set(_) => obey(Action::Kill),
         }
     }
 
@@ -251,10 +306,10 @@ mod armed {
                     "EXDEV" => Action::Fail(Errno::XDEV),
                     "EBUSY" => Action::Fail(Errno::BUSY),
                     "EACCES" => Action::Fail(Errno::ACCESS),
-                    other => other
-                        .strip_prefix("delay:")
-                        .and_then(|milliseconds| milliseconds.parse().ok())
-                        .map_or(Action::Kill, Action::Delay),
+                    other => match other.strip_prefix("delay:") {
+                        Some(milliseconds) => milliseconds.parse().map_or(Action::Kill, Action::Delay),
+                        None => other.parse().map_or(Action::Kill, Action::Set),
+                    },
                 };
                 (name.to_owned(), only, action)
             })

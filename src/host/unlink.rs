@@ -20,7 +20,7 @@ use std::time::Duration;
 use rustix::fs::{AtFlags, RenameFlags, Statx, StatxAttributes};
 use rustix::io::Errno;
 
-use super::fault::{self, Point};
+use super::fault::{self, Point, Setting};
 use super::walk::crew::{Found, Plan, Visited, Visitor, walk};
 use super::walk::{Around, Boundary, Names, Reader, Refused, facts_of, printable};
 
@@ -86,7 +86,9 @@ pub fn delete_contents(
     options: &DeleteOptions,
     stop: &(dyn Fn() -> bool + Sync),
 ) -> Result<Deleted, UnlinkError> {
-    delete_within(&LIMITS, dir, options, stop)
+    let levels = fault::limit(Setting::DeleteLevels, MOST_LEVELS as u64);
+    let levels = usize::try_from(levels).unwrap_or(MOST_LEVELS);
+    delete_within(&Limits { levels, ..LIMITS }, dir, options, stop)
 }
 
 /// What tests choose otherwise.
@@ -302,7 +304,10 @@ impl Visitor for Eraser<'_> {
         for _ in 0..16 {
             let name = format!(".volgc-deep-{:016x}", RandomState::new().build_hasher().finish());
             let Ok(name) = CString::new(name) else { break };
-            match rustix::fs::renameat_with(found.dir, found.name, self.top, &name, RenameFlags::NOREPLACE) {
+            let hoisted = fault::at(Point::DeleteHoist).and_then(|()| {
+                rustix::fs::renameat_with(found.dir, found.name, self.top, &name, RenameFlags::NOREPLACE)
+            });
+            match hoisted {
                 Ok(()) => {
                     self.pass.hoisted += 1;
                     return;

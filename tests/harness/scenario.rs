@@ -9,7 +9,7 @@ use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use super::treasure::{self, Treasure};
-use super::{Output, PrivateEngine, Volgc};
+use super::{Output, PrivateEngine, Volgc, tree_listing};
 
 /// Everything by hand: no sweep moves or deletes what no rule names.
 const BY_HAND: &str = r#"
@@ -37,7 +37,9 @@ pub struct Host<'a> {
 pub struct Case {
     /// What must survive.
     pub treasures: Vec<Treasure>,
-    /// The first of them may be deleted, if it is deleted as a whole.
+    /// What lies behind a volume in place, which must never change.
+    pub behind: Option<Behind>,
+    /// The first of the treasures may be deleted, if it is deleted as a whole.
     pub is_deletion: bool,
     /// Somebody asked the engine for the volume while it was being restored.
     pub is_adopted: bool,
@@ -48,6 +50,42 @@ pub struct Case {
     /// Configuration beside the usual.
     rule: String,
     parked: Vec<String>,
+}
+
+/// A directory of somebody else that a volume is a mount of, with what is in it.
+#[derive(Debug, Clone)]
+pub struct Behind {
+    path: PathBuf,
+    listing: Vec<String>,
+}
+
+impl Behind {
+    /// Makes one with content.
+    fn make(host: &Host<'_>, name: &str) -> Self {
+        let path = host.engine.dir().join("behind").join(name);
+        fs::create_dir_all(&path)
+            .and_then(|()| treasure::fill(&path, name))
+            .unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+        let listing = tree_listing(&path);
+        assert!(listing.len() > 3, "{} was not filled: {listing:?}", path.display());
+        Self { path, listing }
+    }
+}
+
+impl Case {
+    /// Whatever becomes of a volume in place, what it is a mount of is never touched (I6).
+    #[track_caller]
+    pub fn assert_behind(&self, when: &str) {
+        if let Some(behind) = &self.behind {
+            let now = tree_listing(&behind.path);
+            assert_eq!(
+                now,
+                behind.listing,
+                "{when}: what is behind the volume, in {}",
+                behind.path.display()
+            );
+        }
+    }
 }
 
 /// A way in which fault points are passed.
@@ -75,6 +113,12 @@ pub const COMMANDS: &[Scenario] = &[
         prepare: |host, name| restore(host, name, &[]),
     },
     Scenario { name: "delete", with: "", settles: false, prepare: delete },
+    Scenario {
+        name: "delete of a deep tree",
+        with: "delete.levels=1",
+        settles: false,
+        prepare: |host, name| delete(host, name),
+    },
     Scenario { name: "sweep that quarantines", with: "", settles: false, prepare: sweep_quarantines },
     Scenario { name: "sweep that deletes", with: "", settles: false, prepare: sweep_deletes },
     Scenario { name: "hold", with: "", settles: false, prepare: hold },
@@ -286,6 +330,7 @@ impl<'a> Host<'a> {
                 treasure.assert_whole(self.engine, scenario.name);
             });
         }
+        case.assert_behind(scenario.name);
         self.park();
         let mut passes: BTreeMap<String, u32> = BTreeMap::new();
         for point in fs::read_to_string(&trace).unwrap_or_default().lines() {
@@ -337,8 +382,11 @@ impl<'a> Host<'a> {
         (self.engine.root().join("volgc"), self.engine.root().join("parked"))
     }
 
-    /// After recovery: nothing unfinished, and whatever is in quarantine can be brought back whole.
-    pub fn assert_all_well(&self, cases: &[(String, Case)], when: &str) {
+    /// After recovery: nothing unfinished, and whatever is in quarantine can be brought back whole. Says how much was not seen to be
+    /// whole, or deleted as it was ordered: none, or an assertion has failed.
+    pub fn assert_all_well(&self, cases: &[(String, Case)], when: &str) -> usize {
+        let mut unseen: usize =
+            cases.iter().map(|(_, case)| case.treasures.len() + usize::from(case.behind.is_some())).sum();
         treasure::assert_no_husk(self.engine, when);
         let list = self.volgc.json(&["list", "--format", "json"]);
         for entry in list.as_array().into_iter().flatten() {
@@ -347,8 +395,11 @@ impl<'a> Host<'a> {
         }
         for (what, case) in cases {
             let when = &format!("{when}, {what}");
+            case.assert_behind(when);
+            unseen -= usize::from(case.behind.is_some());
             for (number, treasure) in case.treasures.iter().enumerate() {
                 if case.is_deletion && number == 0 && treasure.places(self.engine).is_empty() {
+                    unseen -= 1;
                     continue;
                 }
                 let name = match treasure.assert_whole(self.engine, when) {
@@ -374,14 +425,17 @@ impl<'a> Host<'a> {
                 } else {
                     treasure.assert_back(self.engine, &name, when);
                 }
+                unseen -= 1;
             }
         }
+        unseen
     }
 }
 
 fn case(treasures: Vec<Treasure>, command: &[&str]) -> Case {
     Case {
         treasures,
+        behind: None,
         is_deletion: false,
         is_adopted: false,
         is_name_unsafe: false,
@@ -496,39 +550,38 @@ fn unfinished_unlisted(host: &Host<'_>, name: &str, point: &str) -> Case {
 
 /// A volume that is a mount of a directory beside the engine's own, and that a rule permits to be quarantined in place.
 fn mark(host: &Host<'_>, name: &str) -> Case {
-    let behind = host.engine.dir().join("behind");
-    fs::create_dir_all(&behind).unwrap_or_else(|error| panic!("{}: {error}", behind.display()));
-    let options = serde_json::json!({ "type": "none", "o": "bind", "device": behind.display().to_string() });
+    let behind = Behind::make(host, name);
+    let options = serde_json::json!({ "type": "none", "o": "bind", "device": behind.path });
     let body = serde_json::json!({ "Name": name, "Driver": "local", "DriverOpts": options }).to_string();
     host.engine.json("POST", "/volumes/create", Some(&body));
     let rule =
         format!("{}in_place = true\n", rule(name)).replace("delete_after = \"0s\"", "delete_after = \"1h\"");
-    Case { rule, ..case(Vec::new(), &["quarantine", name]) }
+    Case { rule, behind: Some(behind), ..case(Vec::new(), &["quarantine", name]) }
 }
 
-/// A volume in quarantine in place, and its entry.
-fn marked(host: &Host<'_>, name: &str) -> String {
+/// A volume in quarantine in place: what is behind it, and its entry.
+fn marked(host: &Host<'_>, name: &str) -> (Option<Behind>, String) {
     let case = mark(host, name);
     host.volgc.config(&format!("{BY_HAND}{}", case.rule));
     host.volgc.ok(&case.command);
     host.volgc.config(BY_HAND);
-    host.volgc.entry_id_of(name)
+    (case.behind, host.volgc.entry_id_of(name))
 }
 
 fn release_by_hand(host: &Host<'_>, name: &str) -> Case {
-    let entry = marked(host, name);
-    case(Vec::new(), &["restore", &entry])
+    let (behind, entry) = marked(host, name);
+    Case { behind, ..case(Vec::new(), &["restore", &entry]) }
 }
 
 fn sweep_releases(host: &Host<'_>, name: &str) -> Case {
-    marked(host, name);
+    let (behind, _) = marked(host, name);
     host.volgc.ok(&["hold", name, "--reason", "a test"]);
-    case(Vec::new(), &["sweep"])
+    Case { behind, ..case(Vec::new(), &["sweep"]) }
 }
 
 fn end_in_place(host: &Host<'_>, name: &str) -> Case {
-    let entry = marked(host, name);
-    Case { is_deletion: true, ..case(Vec::new(), &["delete", "--yes", &entry]) }
+    let (behind, entry) = marked(host, name);
+    Case { behind, is_deletion: true, ..case(Vec::new(), &["delete", "--yes", &entry]) }
 }
 
 /// The entry's name, for which an order may still be on its way through a proxy.

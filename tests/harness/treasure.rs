@@ -157,7 +157,8 @@ pub fn names(path: &Path) -> Vec<String> {
     names
 }
 
-fn fill(data: &Path, name: &str) -> std::io::Result<()> {
+/// Fills a directory with little, but of every kind.
+pub fn fill(data: &Path, name: &str) -> std::io::Result<()> {
     fs::write(data.join("id"), name)?;
     fs::create_dir(data.join("base"))?;
     fs::write(data.join("base/table"), name.repeat(200))?;
@@ -165,6 +166,9 @@ fn fill(data: &Path, name: &str) -> std::io::Result<()> {
     fs::set_permissions(data.join("base/table"), fs::Permissions::from_mode(0o600))?;
     chown(data.join("base/table"), Some(999), Some(999))?;
     symlink("/etc/passwd", data.join("outside"))?;
+    // Two deep, so that something is deeper than one.
+    fs::create_dir(data.join("base/old"))?;
+    fs::write(data.join("base/old/table"), name)?;
     fs::create_dir(data.join("empty"))?;
     chown(data, Some(999), Some(998))?;
     fs::set_permissions(data, fs::Permissions::from_mode(0o2750))

@@ -89,7 +89,7 @@ pub fn inventory(volumes: Vec<Volume>, references: &[Reference]) -> Inventory {
     Inventory::complete(now(), engine(), volumes, answers(references)).unwrap()
 }
 
-/// An entry that is wholly in quarantine, to be deleted after two weeks.
+/// An entry that is wholly in quarantine since ten years, to be deleted when its clock says two weeks.
 pub fn manifest(entry: &EntryId, of: &str) -> Manifest {
     Manifest {
         manifest_version: MANIFEST_VERSION,
@@ -104,7 +104,7 @@ pub fn manifest(entry: &EntryId, of: &str) -> Manifest {
         data_directory: directory(4),
         engine_id: "engine".to_owned(),
         docker_root: "/var/lib/docker".to_owned(),
-        quarantined_at: now(),
+        quarantined_at: now() - TimeDelta::days(3650),
         unreferenced_since: None,
         rule: None,
         by_hand: false,

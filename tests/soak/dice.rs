@@ -1,5 +1,13 @@
 //! Chance, from a seed: each actor of a storm has dice of its own, so that what one does never changes what another draws.
 
+/// `SplitMix64`: each number has an image of its own.
+fn mixed(number: u64) -> u64 {
+    let mut mixed = number.wrapping_add(0x9e37_79b9_7f4a_7c15);
+    mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    mixed ^ (mixed >> 31)
+}
+
 /// A small generator (xorshift64*).
 #[derive(Debug, Clone)]
 pub struct Dice(u64);
@@ -7,12 +15,8 @@ pub struct Dice(u64);
 impl Dice {
     /// The dice of one actor of a storm.
     pub fn of(seed: u64, actor: u64) -> Self {
-        let mut dice = Self((seed ^ actor.wrapping_mul(0x9e37_79b9_7f4a_7c15)) | 1);
-        // The first numbers of near seeds are near each other.
-        for _ in 0..8 {
-            dice.next();
-        }
-        dice
+        // Every bit of either counts, and near seeds are storms of their own. Only zero would stay what it is.
+        Self(mixed(mixed(seed).wrapping_add(actor)).max(1))
     }
 
     fn next(&mut self) -> u64 {

@@ -34,11 +34,14 @@ mod operators;
 mod storm;
 mod users;
 
+use std::collections::BTreeSet;
 use std::time::{Duration, SystemTime};
 
+use content::Identity;
 use dice::Dice;
 use harness::on_each_engine;
-use operation::Operation;
+use model::{Fate, Kept, Model};
+use operation::{Name, Operation};
 
 /// How long, unless `VOLGC_SOAK_MINUTES` says otherwise.
 const SHORT: Duration = Duration::from_secs(40);
@@ -80,11 +83,46 @@ fn a_seed_gives_the_same_operations_again() {
         (0..500).map(|_| Operation::draw(&mut dice)).collect::<Vec<_>>()
     };
     assert_eq!(sequence(7), sequence(7));
-    assert_ne!(sequence(7), sequence(8));
-    // Near seeds are storms of their own, and every kind of operation comes.
-    let drawn: std::collections::BTreeSet<String> = sequence(9)
+    // Near seeds are storms of their own, and so are the actors of one.
+    let near: BTreeSet<String> = (0..64).map(|seed| format!("{:?}", sequence(seed))).collect();
+    assert_eq!(near.len(), 64);
+    let mut actors: Vec<Dice> = (0..4).map(|actor| Dice::of(7, actor)).collect();
+    let firsts: BTreeSet<u64> = actors.iter_mut().map(|dice| dice.below(u64::MAX)).collect();
+    assert_eq!(firsts.len(), 4);
+    // Every kind of operation comes.
+    let drawn: BTreeSet<String> = sequence(9)
         .iter()
         .map(|operation| format!("{operation:?}").split(['(', ' ']).next().unwrap().to_owned())
         .collect();
     assert_eq!(drawn.len(), 14, "{drawn:?}");
+}
+
+/// Who removes a volume himself may lose what was in it, and nothing else.
+#[test]
+fn a_volume_removed_by_hand_excuses_only_what_went_with_it() {
+    let data = |inode| -> Identity { (inode, SystemTime::UNIX_EPOCH) };
+    let mut model = Model::default();
+    // In the volume, in quarantine under the same name, nowhere since long ago, and in another volume.
+    for (inode, name) in [(1, "shop_db0"), (2, "shop_db0"), (3, "shop_db0"), (4, "shop_db1")] {
+        let token = model.token(name);
+        model
+            .kept
+            .insert(data(inode), Kept { token, listing: Vec::new(), fate: Fate::Kept, is_strict: false });
+    }
+    let before = BTreeSet::from([data(1), data(2), data(4)]);
+    let after = BTreeSet::from([data(2)]);
+    assert_eq!(model.removed_by_hand(Name::Service(0), &before, &after), 1);
+    let kept: Vec<u64> =
+        model.kept.iter().filter(|(_, kept)| kept.fate == Fate::Kept).map(|((inode, _), _)| *inode).collect();
+    assert_eq!(kept, [2, 3, 4]);
+}
+
+/// A user may end anything that nothing uses, not only what is of no worth.
+#[test]
+fn volumes_of_services_are_removed_by_hand_now_and_then() {
+    let mut dice = Dice::of(7, 0);
+    let drawn: Vec<Operation> = (0..2000).map(|_| Operation::draw(&mut dice)).collect();
+    let removed = |operation: &&Operation| matches!(operation, Operation::RemoveVolume(Name::Service(_)));
+    let count = drawn.iter().filter(removed).count();
+    assert!((10..100).contains(&count), "{count}");
 }

@@ -1,9 +1,9 @@
 //! What must be there: pure, told by the storm what was done, and asked what may be gone.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::content::Identity;
-use super::operation::SLOTS;
+use super::operation::{Name, SLOTS};
 
 /// What may have become of a volume's data.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -38,8 +38,10 @@ pub struct Container {
     pub anonymous: Vec<String>,
     /// What it reads when it binds the path of a volume's data.
     pub bound: Option<Identity>,
+    /// The volume whose path it binds, whether or not there was data in it.
+    pub binds: Option<Name>,
     /// The named volume it was made for, to make it anew.
-    pub named: Option<super::operation::Name>,
+    pub named: Option<Name>,
 }
 
 /// Everything that the storm has to find again.
@@ -82,6 +84,29 @@ impl Model {
                 self.may_go(identity, "removed with its container");
             }
         }
+    }
+
+    /// The engine removed the volume of this name for a user: what was somewhere before, and is nowhere any more, went with it. What
+    /// volgc had set aside by then must be there still. Says how many may be gone by that.
+    pub fn removed_by_hand(
+        &mut self,
+        name: Name,
+        before: &BTreeSet<Identity>,
+        after: &BTreeSet<Identity>,
+    ) -> usize {
+        // Operators restore under this name only what had it.
+        let had_the_name = format!("-{}", name.text());
+        let gone: Vec<Identity> = self
+            .kept
+            .iter()
+            .filter(|(_, kept)| kept.fate == Fate::Kept && kept.token.ends_with(&had_the_name))
+            .map(|(identity, _)| *identity)
+            .filter(|identity| before.contains(identity) && !after.contains(identity))
+            .collect();
+        for identity in &gone {
+            self.may_go(identity, "removed by hand, with its volume");
+        }
+        gone.len()
     }
 
     /// How many must be there.

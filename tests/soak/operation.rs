@@ -42,6 +42,15 @@ impl Name {
     pub fn used(dice: &mut Dice) -> Self {
         if dice.percent(75) { Self::Service(dice.index(SERVICES)) } else { Self::Back(dice.index(BACKS)) }
     }
+
+    /// One that somebody removes with `docker volume rm`.
+    pub fn removed(dice: &mut Dice) -> Self {
+        if dice.percent(40) {
+            Self::Scratch(dice.index(SCRATCHES))
+        } else {
+            Self::Service(dice.index(SERVICES))
+        }
+    }
 }
 
 /// How a container comes to its volume.
@@ -74,7 +83,11 @@ pub enum Operation {
         with_volumes: bool,
     },
     /// As Compose does it: removed and made anew on the same named volume.
-    Redeploy(usize),
+    Redeploy {
+        slot: usize,
+        /// Milliseconds between the two.
+        pause: u64,
+    },
     /// Makes a container right after the data of its volume was taken away, if it is within a while.
     Ambush {
         slot: usize,
@@ -83,6 +96,7 @@ pub enum Operation {
     /// Reads the file of a running container's volume in it.
     Exec(usize),
     CreateVolume(Name),
+    /// Which the engine refuses when a container uses it.
     RemoveVolume(Name),
     /// Mounts a volume's data somewhere on the host.
     Mount {
@@ -90,7 +104,8 @@ pub enum Operation {
         name: Name,
     },
     Unmount(usize),
-    KillEngine,
+    /// Killed, and started after so many milliseconds.
+    KillEngine(u64),
     RestartEngine,
     /// Nothing for so many milliseconds.
     Rest(u64),
@@ -105,15 +120,15 @@ impl Operation {
             30..=34 => Self::Start(slot),
             35..=38 => Self::Stop(slot),
             39..=57 => Self::Remove { slot, with_volumes: dice.percent(40) },
-            58..=63 => Self::Redeploy(slot),
+            58..=63 => Self::Redeploy { slot, pause: dice.below(300) },
             64..=68 => Self::Exec(slot),
             69..=73 => Self::Ambush { slot, name: Name::Service(dice.index(SERVICES)) },
             74..=77 => Self::CreateVolume(Name::Scratch(dice.index(SCRATCHES))),
             78..=82 => Self::CreateVolume(Name::Disposable(dice.below(1_000_000))),
-            83..=86 => Self::RemoveVolume(Name::Scratch(dice.index(SCRATCHES))),
+            83..=86 => Self::RemoveVolume(Name::removed(dice)),
             87..=89 => Self::Mount { mount: dice.index(MOUNTS), name: Name::used(dice) },
             90..=93 => Self::Unmount(dice.index(MOUNTS)),
-            94 => Self::KillEngine,
+            94 => Self::KillEngine(dice.below(800)),
             95 => Self::RestartEngine,
             _ => Self::Rest(dice.below(1200)),
         }

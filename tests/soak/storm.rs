@@ -11,6 +11,7 @@ use super::dice::Dice;
 use super::harness::{PrivateEngine, Volgc, tree_listing};
 use super::log::Log;
 use super::model::{Fate, Model};
+use super::operation::Operation;
 use super::operators::{Counts, Operator};
 use super::users::Users;
 
@@ -49,6 +50,7 @@ const WIND: Duration = Duration::from_secs(15);
 #[derive(Debug, Default)]
 struct Findings {
     verified: u64,
+    lost: usize,
     calms: u64,
 }
 
@@ -69,7 +71,7 @@ pub fn storm(engine: &PrivateEngine, seed: u64, length: Duration) {
     println!("soak: {shown}, what is done is written to {}", log.path().display());
     let volgc = Volgc::configured(engine, NO_GRACE);
     let counts = Counts::default();
-    let mut users = Users::new(engine, &log, Dice::of(seed, 0));
+    let (mut users, mut dice) = (Users::new(engine, &log), Dice::of(seed, 0));
     let mut findings = Findings::default();
     let ends: Mutex<Vec<Identity>> = Mutex::default();
     let (over, wind) = (AtomicBool::new(false), RwLock::new(()));
@@ -99,7 +101,7 @@ pub fn storm(engine: &PrivateEngine, seed: u64, length: Duration) {
         while began.elapsed() < length {
             let blow = Instant::now();
             while blow.elapsed() < WIND && began.elapsed() < length {
-                users.act();
+                users.act(Operation::draw(&mut dice));
                 assert_eq!(failed.load(Ordering::Acquire), 0, "an operator failed");
             }
             let _calm = wind.write().unwrap_or_else(PoisonError::into_inner);
@@ -112,17 +114,19 @@ pub fn storm(engine: &PrivateEngine, seed: u64, length: Duration) {
     told_of_ends(&mut users.model, &ends);
     end(engine, &volgc, &mut users, &mut findings);
     println!(
-        "soak: {shown}, {} volumes made, {} commands of volgc, {} reads by containers and mounts, {} calms, seed {seed}",
+        "soak: {shown}, {} volumes made, {} removed by hand, {} commands of volgc, {} reads by containers and mounts, {} calms, seed {seed}",
         users.model.kept.len(),
+        users.removed_by_hand,
         counts.commands.load(Ordering::Relaxed),
         users.reads,
         findings.calms
     );
     println!(
-        "soak: {shown}, {} operations, {} kills, {} checksums verified, 0 lost, 0 half states, {} panics",
+        "soak: {shown}, {} operations, {} kills, {} checksums verified, {} lost, 0 half states, {} panics",
         users.operations + counts.commands.load(Ordering::Relaxed),
         users.kills + counts.kills.load(Ordering::Relaxed),
         findings.verified,
+        findings.lost,
         counts.panics.load(Ordering::Relaxed)
     );
 }
@@ -165,7 +169,7 @@ fn calm(engine: &PrivateEngine, volgc: &Volgc, users: &mut Users<'_>, findings: 
     let found = scan(engine);
     assert_eq!(found.half, Vec::<String>::new(), "half states after a sweep");
     users.assert_containers_well();
-    findings.verified += verify(engine, &users.model, &found);
+    verify(engine, &users.model, &found, findings);
 }
 
 fn recover(volgc: &Volgc) {
@@ -177,9 +181,8 @@ fn recover(volgc: &Volgc) {
     }
 }
 
-/// All data that must be there is whole, in one place; what may be gone is whole or gone. Says how many were compared.
-fn verify(engine: &PrivateEngine, model: &Model, found: &Scan) -> u64 {
-    let mut verified = 0;
+/// All data that must be there is whole, in one place; what may be gone is whole or gone.
+fn verify(engine: &PrivateEngine, model: &Model, found: &Scan, findings: &mut Findings) {
     let mut lost = Vec::new();
     for (identity, kept) in &model.kept {
         let Some(place) = found.places.get(identity) else {
@@ -202,10 +205,10 @@ fn verify(engine: &PrivateEngine, model: &Model, found: &Scan) -> u64 {
                 "{entry} names other data"
             );
         }
-        verified += 1;
+        findings.verified += 1;
     }
+    findings.lost += lost.len();
     assert!(lost.is_empty(), "lost: {}", lost.join("\n"));
-    verified
 }
 
 /// The end of the storm: all containers start and read their files, then all of them go, everything goes into quarantine, and
@@ -223,7 +226,7 @@ fn end(engine: &PrivateEngine, volgc: &Volgc, users: &mut Users<'_>, findings: &
     }
     let found = scan(engine);
     assert_eq!(found.half, Vec::<String>::new(), "half states at the end");
-    findings.verified += verify(engine, &users.model, &found);
+    verify(engine, &users.model, &found, findings);
     for (identity, kept) in &users.model.kept {
         let Some(place) = found.places.get(identity) else { continue };
         let name = match place {

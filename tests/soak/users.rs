@@ -1,6 +1,6 @@
 //! Those who use the engine: they make and remove containers and volumes, and nobody tells them about volgc.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::process::Command;
 use std::thread;
@@ -8,8 +8,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use super::content::{Identity, Opened};
-use super::dice::Dice;
+use super::content::{Identity, Opened, scan};
 use super::harness::PrivateEngine;
 use super::log::Log;
 use super::model::{Container, Fate, Kept, Model};
@@ -29,6 +28,7 @@ const AMBUSH: Duration = Duration::from_millis(1500);
 /// A volume's data, mounted elsewhere.
 #[derive(Debug)]
 struct Mounted {
+    name: Name,
     path: PathBuf,
     token: Option<String>,
 }
@@ -38,7 +38,6 @@ struct Mounted {
 pub struct Users<'a> {
     engine: &'a PrivateEngine,
     log: &'a Log,
-    dice: Dice,
     pub model: Model,
     mounts: [Option<Mounted>; MOUNTS],
     pub operations: u64,
@@ -46,25 +45,26 @@ pub struct Users<'a> {
     pub kills: u64,
     /// How often a running container, or whoever mounted its volume, was seen to read what it must.
     pub reads: u64,
+    /// How often data of a service was removed with its volume, by whoever ordered that.
+    pub removed_by_hand: u64,
 }
 
 impl<'a> Users<'a> {
-    pub fn new(engine: &'a PrivateEngine, log: &'a Log, dice: Dice) -> Self {
+    pub fn new(engine: &'a PrivateEngine, log: &'a Log) -> Self {
         Self {
             engine,
             log,
-            dice,
             model: Model::default(),
             mounts: [const { None }; MOUNTS],
             operations: 0,
             kills: 0,
             reads: 0,
+            removed_by_hand: 0,
         }
     }
 
-    /// Draws the next operation and does it.
-    pub fn act(&mut self) {
-        let operation = Operation::draw(&mut self.dice);
+    /// Does one operation. Nothing is drawn here: what comes of it must not change what is drawn next.
+    pub fn act(&mut self, operation: Operation) {
         let outcome = self.carry_out(operation);
         self.operations += 1;
         self.log.note(&format!("users: {operation:?}: {outcome}"));
@@ -81,16 +81,16 @@ impl<'a> Users<'a> {
             Operation::Start(slot) => self.start(slot),
             Operation::Stop(slot) => self.stop(slot),
             Operation::Remove { slot, with_volumes } => self.remove(slot, with_volumes),
-            Operation::Redeploy(slot) => self.redeploy(slot),
+            Operation::Redeploy { slot, pause } => self.redeploy(slot, pause),
             Operation::Ambush { slot, name } => self.ambush(slot, name),
             Operation::Exec(slot) => self.exec(slot),
             Operation::CreateVolume(name) => self.create_volume(name),
             Operation::RemoveVolume(name) => self.remove_volume(name),
             Operation::Mount { mount, name } => self.mount(mount, name),
             Operation::Unmount(mount) => self.unmount(mount),
-            Operation::KillEngine => {
+            Operation::KillEngine(pause) => {
                 self.engine.kill();
-                thread::sleep(Duration::from_millis(self.dice.below(800)));
+                thread::sleep(Duration::from_millis(pause));
                 self.engine.restart();
                 self.kills += 1;
                 "killed and started".to_owned()
@@ -110,7 +110,7 @@ impl<'a> Users<'a> {
         let mut labels = BTreeMap::from([("com.example.storm", "yes".to_owned())]);
         let mut host = json!({ "NetworkMode": "none" });
         let mut image = "bb";
-        let mut bound = None;
+        let (mut bound, mut binds) = (None, None);
         let mut named = None;
         match kind {
             Kind::Named(name) => {
@@ -126,9 +126,10 @@ impl<'a> Users<'a> {
             Kind::VolumesFrom(other) => {
                 let Some(other) = &self.model.containers[other] else { return "no such donor".to_owned() };
                 host["VolumesFrom"] = json!([other.id]);
-                bound = other.bound;
+                (bound, binds) = (other.bound, other.binds);
             }
             Kind::BindOf(name) => {
+                binds = Some(name);
                 let data = self.engine.volume_data(&name.text());
                 bound = Opened::open(&data).and_then(|opened| opened.identity()).ok();
                 host["Mounts"] = json!([{ "Type": "bind", "Source": data, "Target": "/data" }]);
@@ -144,6 +145,7 @@ impl<'a> Users<'a> {
             volumes: BTreeMap::new(),
             anonymous: Vec::new(),
             bound: bound.filter(|bound| self.model.kept.contains_key(bound)),
+            binds,
             named,
         };
         let told = self.inspect(id);
@@ -232,11 +234,10 @@ impl<'a> Users<'a> {
         }
     }
 
-    fn redeploy(&mut self, slot: usize) -> String {
+    fn redeploy(&mut self, slot: usize, pause: u64) -> String {
         let named = self.model.containers[slot].as_ref().and_then(|container| container.named);
         let Some(name) = named else { return "no service".to_owned() };
         let removed = self.remove(slot, false);
-        let pause = self.dice.below(300);
         thread::sleep(Duration::from_millis(pause));
         let made = self.create(slot, Kind::Named(name));
         let started = self.start(slot);
@@ -330,6 +331,9 @@ impl<'a> Users<'a> {
 
     fn remove_volume(&mut self, name: Name) -> String {
         let text = name.text();
+        if matches!(name, Name::Service(_)) {
+            return self.remove_service_volume(name);
+        }
         // Whatever has the name now, or had it and is on its way back: all of it was scratch.
         let ends: Vec<Identity> = self
             .model
@@ -345,6 +349,29 @@ impl<'a> Users<'a> {
         format!("{status} {answer}")
     }
 
+    /// What a container uses the engine refuses to remove; who uses it by its path or has mounted it knows better than to.
+    fn remove_service_volume(&mut self, name: Name) -> String {
+        let is_bound = self.model.containers.iter().flatten().any(|container| container.binds == Some(name));
+        let is_mounted = self.mounts.iter().flatten().any(|mounted| mounted.name == name);
+        if is_bound || is_mounted {
+            return "used by its path".to_owned();
+        }
+        let before = self.seen_twice();
+        let (status, answer) = self.engine.api("DELETE", &format!("/volumes/{}", name.text()), None);
+        if status == 204 {
+            let gone = self.model.removed_by_hand(name, &before, &self.seen_twice());
+            self.removed_by_hand += gone as u64;
+            return format!("{status}, with {gone}");
+        }
+        assert!(matches!(status, 404 | 409), "volume {}: {status} {answer}", name.text());
+        format!("{status} {answer}")
+    }
+
+    /// All data that there is. What moves while one looks can be missed, but hardly twice.
+    fn seen_twice(&self) -> BTreeSet<Identity> {
+        (0..2).flat_map(|_| scan(self.engine).places.into_keys()).collect()
+    }
+
     fn mount(&mut self, mount: usize, name: Name) -> String {
         self.unmount(mount);
         let (data, path) =
@@ -356,7 +383,7 @@ impl<'a> Users<'a> {
             return "nothing to mount".to_owned();
         }
         let token = std::fs::read_to_string(path.join("id")).ok();
-        self.mounts[mount] = Some(Mounted { path, token: token.clone() });
+        self.mounts[mount] = Some(Mounted { name, path, token: token.clone() });
         format!("mounted {token:?}")
     }
 

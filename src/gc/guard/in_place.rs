@@ -36,6 +36,9 @@ pub(super) fn reason_against_end(situation: Situation<'_>, manifest: &Manifest, 
     if !situation.inventory.references(&manifest.name).is_empty() {
         return Some(("I1", "something holds it again"));
     }
+    if situation.quarantine.held.contains_key(&manifest.entry) {
+        return Some(("I1", "something holds its entry"));
+    }
     let is_held = situation.ledger.hold_on_volume(&volume.name, &volume.identity, situation.now).is_some()
         || situation.ledger.hold_on_entry(&manifest.entry, situation.now).is_some();
     if is_held {

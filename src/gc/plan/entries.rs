@@ -152,7 +152,7 @@ pub(super) fn entry_grace_verdict(situation: Situation<'_>, manifest: &Manifest,
             ..Verdict::keep(Reason::InQuarantine, "in quarantine; its clock starts")
         };
     };
-    let remaining = delete_after.saturating_sub(clock.watched);
+    let remaining = delete_after.saturating_sub(clock.watched_since(manifest.quarantined_at, situation.now));
     let due_at = after(situation.now, remaining);
     if remaining > Duration::ZERO {
         return Verdict {

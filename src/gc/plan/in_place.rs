@@ -49,6 +49,9 @@ pub(super) fn in_place_verdict(situation: Situation<'_>, manifest: &Manifest, or
         let detail = format!("held again by {kind} {}", reference.holder.name);
         return release_verdict(situation, order, Reason::Held, &detail);
     }
+    if let Some(holder) = situation.quarantine.held.get(&manifest.entry) {
+        return Verdict::keep(Reason::Held, format!("held by {holder}"));
+    }
     if let Some(hold) = situation.ledger.hold_on_entry(&manifest.entry, situation.now) {
         return Verdict::keep(Reason::Hold, format!("an operator holds it: {}", hold.reason));
     }

@@ -10,10 +10,15 @@ use serde::de::DeserializeOwned;
 
 use super::error::{EngineError, chain, unreachable_or_broken};
 use super::transport::Transport;
+use crate::host::fault::{self, Setting};
 use crate::host::pulse;
 
 /// How long a GET may take, to its last byte. A list waits for the engine's own removals to end.
-pub(super) const PATIENCE: Duration = Duration::from_mins(2);
+const PATIENCE: Duration = Duration::from_mins(2);
+
+pub(super) fn patience() -> Duration {
+    Duration::from_millis(fault::limit(Setting::AnswerPatience, PATIENCE.as_secs() * 1000))
+}
 
 /// The largest answer that is read, in bytes: 100,000 volumes are about 60 MB.
 const LARGEST: usize = 512 << 20;
@@ -30,9 +35,9 @@ impl<T: DeserializeOwned> Answer<T> {
     /// Sends the request and waits for the last byte.
     pub(super) async fn fetch(transport: &Transport, path: String) -> Result<Self, EngineError> {
         let call = || format!("GET {path}");
-        let answer = pulse::bounded(PATIENCE, fetch_body(transport, &path)).await;
-        let (status, body) =
-            answer.map_err(|_| EngineError::Timeout { call: call(), patience: PATIENCE })??;
+        let patience = patience();
+        let answer = pulse::bounded(patience, fetch_body(transport, &path)).await;
+        let (status, body) = answer.map_err(|_| EngineError::Timeout { call: call(), patience })??;
         if status != StatusCode::OK {
             return Err(EngineError::Status { call: call(), code: status.as_u16(), message: message(&body) });
         }

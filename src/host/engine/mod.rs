@@ -20,6 +20,7 @@ use bollard::query_parameters::RemoveVolumeOptionsBuilder;
 use serde::de::DeserializeOwned;
 
 use crate::gc::volume::VolumeName;
+use crate::host::fault::{self, Setting};
 use crate::host::{engine_process, pulse};
 pub use answer::Answer;
 use endpoint::Endpoint;
@@ -34,6 +35,10 @@ pub const OLDEST_API: ApiVersion = ApiVersion { major: 1, minor: 41 };
 
 /// How long a DELETE may take before its fate counts as unknown. It may queue behind the removal of a large volume.
 const DELETE_PATIENCE: Duration = Duration::from_mins(15);
+
+fn delete_patience() -> Duration {
+    Duration::from_millis(fault::limit(Setting::DeletePatience, DELETE_PATIENCE.as_secs() * 1000))
+}
 
 /// An API version.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -221,10 +226,11 @@ impl ChangingEngine {
         }
         let options = RemoveVolumeOptionsBuilder::new().force(false).build();
         let call = self.docker.remove_volume(name.as_str(), Some(options));
-        match pulse::bounded(DELETE_PATIENCE, call).await {
+        let patience = delete_patience();
+        match pulse::bounded(patience, call).await {
             Ok(Ok(())) => DeleteAnswer::Forgotten,
             Ok(Err(error)) => delete_answer(error),
-            Err(_) => DeleteAnswer::Unknown(format!("no answer within {} s", DELETE_PATIENCE.as_secs())),
+            Err(_) => DeleteAnswer::Unknown(format!("no answer within {} s", patience.as_secs())),
         }
     }
 
@@ -254,13 +260,14 @@ impl ChangingEngine {
             labels: Some(labels.clone().into_iter().collect::<HashMap<_, _>>()),
             cluster_volume_spec: None,
         };
-        match pulse::bounded(answer::PATIENCE, self.docker.create_volume(request)).await {
+        let patience = answer::patience();
+        match pulse::bounded(patience, self.docker.create_volume(request)).await {
             Ok(Ok(_)) => Ok(()),
             Ok(Err(bollard::errors::Error::DockerResponseServerError { status_code, message })) => {
                 Err(EngineError::Status { call: call.to_owned(), code: status_code, message })
             }
             Ok(Err(error)) => Err(EngineError::Broken { call: call.to_owned(), why: chain(&error) }),
-            Err(_) => Err(EngineError::Timeout { call: call.to_owned(), patience: answer::PATIENCE }),
+            Err(_) => Err(EngineError::Timeout { call: call.to_owned(), patience }),
         }
     }
 }

@@ -32,6 +32,7 @@ impl QuarantineDir {
         let moved = directory::facts_of_child(entry.as_fd(), DATA).map_err(failed)?;
         if !moved.is_directory || !moved.identity.is_same(&manifest.data_directory) {
             // Something was exchanged between the look and the rename: undo at once.
+            fault::at(Point::TakeUndo).map_err(failed)?;
             rename_directory(entry.as_fd(), DATA, volume.as_fd(), VOLUME_DATA).map_err(failed)?;
             return Err(QuarantineError::NotTheSame { path });
         }
@@ -288,7 +289,10 @@ impl QuarantineDir {
         fault::at(Point::RemoveEmptyVolume).map_err(failed)?;
         let c_name = directory::c_name(name.as_str()).map_err(failed)?;
         match rustix::fs::unlinkat(volumes.volumes(), &c_name, AtFlags::REMOVEDIR) {
-            Ok(()) => rustix::fs::fsync(volumes.volumes()).map_err(failed),
+            Ok(()) => {
+                fault::at(Point::SyncEmptyVolume).map_err(failed)?;
+                rustix::fs::fsync(volumes.volumes()).map_err(failed)
+            }
             Err(Errno::NOENT | Errno::NOTEMPTY) => Ok(()),
             Err(source) => Err(failed(source)),
         }
