@@ -63,6 +63,8 @@ impl Mover<'_> {
         self.remember_name(&manifest)?;
         self.quarantine.begin_deletion(entry)?;
         self.ledger.forget_entry(entry)?;
+        // All of them have expired.
+        self.ledger.remove_holds(&HoldTarget::Entry { entry: entry.clone() })?;
         Ok(Begun::Deletion(BegunDeletion { entry: entry.clone(), manifest: Some(Box::new(manifest)) }))
     }
 

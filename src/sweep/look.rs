@@ -3,7 +3,7 @@
 use crate::config::Settings;
 use crate::gc::brakes::{self, EngineFacts, Refusal};
 use crate::gc::entry::Entry;
-use crate::gc::ledger::{ClockReading, LedgerState, SeenEntry};
+use crate::gc::ledger::{ClockReading, Hold, LedgerState, SeenEntry};
 use crate::gc::plan::{Order, Plan, Quarantine, Situation, plan};
 use crate::gc::verdict::Step;
 use crate::host::engine::Engine;
@@ -26,6 +26,8 @@ pub struct Look {
     pub plan: Plan,
     /// What became due with this look, and the mode does not permit: told once in the history.
     pub newly_due: Vec<Step>,
+    /// Holds that expired since the last sweep.
+    pub newly_expired: Vec<Hold>,
     /// When.
     pub at: ClockReading,
 }
@@ -95,7 +97,8 @@ pub async fn look(
     };
     let due = plan(situation, order);
     let newly_due = newly_due(&due, Situation { ledger: before, ..situation }, order);
-    Ok(Look { observation, quarantine, ledger, refusals, plan: due, newly_due, at })
+    let newly_expired = before.newly_expired(at.wall).cloned().collect();
+    Ok(Look { observation, quarantine, ledger, refusals, plan: due, newly_due, newly_expired, at })
 }
 
 /// What the mode does not permit and was not due by the ledger as it was before.

@@ -21,7 +21,7 @@ use super::mover::{Mover, StepError, now};
 use super::recover::{BEHIND_PROXY, Recovered};
 use crate::gc::entry::{EntryId, EntryState, MANIFEST_VERSION, Manifest};
 use crate::gc::history::Happening;
-use crate::gc::ledger::Clock;
+use crate::gc::ledger::{Clock, HoldTarget};
 use crate::gc::policy::{Decision, Disposition};
 use crate::gc::reference::Reference;
 use crate::gc::volume::{Class, Unmovable, Volume, VolumeIdentity, VolumeName};
@@ -346,6 +346,12 @@ impl Mover<'_> {
         let now = now()?;
         self.ledger.forget_volume(&manifest.name)?;
         self.ledger.start_entry(&manifest.entry, &Clock::start(now))?;
+        // I1: one that was given while the volume was moved, or that a wrong clock says is over.
+        let volume = HoldTarget::Volume {
+            name: manifest.name.clone(),
+            identity: VolumeIdentity::Directory(manifest.volume_directory),
+        };
+        self.ledger.carry_over_holds(&volume, &HoldTarget::Entry { entry: manifest.entry.clone() })?;
         manifest.size_bytes = self.measure(&manifest.entry);
         if manifest.size_bytes.is_some() {
             self.quarantine.write_manifest(&manifest)?;

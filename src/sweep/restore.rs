@@ -214,7 +214,7 @@ impl Mover<'_> {
         let Some(directory) = self.volumes.observe(name).directory else { return Ok(()) };
         let identity = VolumeIdentity::Directory(directory.identity);
         let volume = HoldTarget::Volume { name: name.clone(), identity };
-        self.ledger.carry_over_holds(&manifest.entry, &volume)?;
+        self.ledger.carry_over_holds(&HoldTarget::Entry { entry: manifest.entry.clone() }, &volume)?;
         Ok(())
     }
 
