@@ -1,5 +1,6 @@
 //! What every step that moves data works with: the handles that can change something, and the question to the witnesses.
 
+use std::path::Path;
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
@@ -31,7 +32,7 @@ pub struct Mover<'a> {
     pub quarantine: &'a QuarantineDir,
     /// The volumes of the observation that the plan was made from.
     pub index: Arc<VolumeIndex>,
-    /// The engine's ID, for manifests.
+    /// The ID of the engine that was looked at.
     pub engine_id: String,
     /// The ledger.
     pub ledger: &'a mut Ledger,
@@ -91,7 +92,26 @@ impl Mover<'_> {
     pub(super) async fn held(&self) -> Result<Held, StepError> {
         let context =
             Context { holds: &self.holds, acknowledged: &self.settings.acknowledged_containers, now: now()? };
-        Ok(ask_again(self.engine.reading(), &self.index, context).await?)
+        let held = ask_again(self.engine.reading(), &self.index, context).await?;
+        self.check_engine().await?;
+        Ok(held)
+    }
+
+    /// Refuses when the engine that answers is not the one that was looked at: since then it may have been started anew with another
+    /// docker root, and what it says and does is about other volumes of these names (I1, I6).
+    pub(super) async fn check_engine(&self) -> Result<(), StepError> {
+        let info = self.engine.reading().info().await?;
+        let root = self.volumes.root_path();
+        if info.id == self.engine_id && Path::new(&info.docker_root_dir) == root {
+            return Ok(());
+        }
+        Err(StepError::Refused(format!(
+            "the engine that answers is {} with root {} by now, and it was {} with root {} when this began; run the command again",
+            info.id,
+            info.docker_root_dir,
+            self.engine_id,
+            root.display()
+        )))
     }
 
     /// Changes the state in a manifest, durably.

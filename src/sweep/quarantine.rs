@@ -317,13 +317,19 @@ impl Mover<'_> {
 
     /// Waits for the engine's answer; when the program shall end, not for long: the manifest says `in_doubt`, so nothing is lost.
     pub(super) async fn delete_or_stop(&self, manifest: &Manifest) -> DeleteAnswer {
+        let ask = async {
+            match self.check_engine().await {
+                Ok(()) => self.engine.delete_volume(&manifest.name).await,
+                Err(error) => DeleteAnswer::Refused(format!("it was not asked: {error}")),
+            }
+        };
         let give_up = async {
             self.stop.cancelled().await;
             tokio::time::sleep(STOP_PATIENCE).await;
         };
         tokio::select! {
             biased;
-            answer = self.engine.delete_volume(&manifest.name) => answer,
+            answer = ask => answer,
             () = give_up => DeleteAnswer::Unknown("volgc was stopped while it waited".to_owned()),
         }
     }

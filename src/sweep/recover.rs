@@ -43,6 +43,7 @@ pub enum Recovered {
 impl Mover<'_> {
     /// Recovers every unfinished entry. A failure with one does not keep the others from being recovered.
     pub async fn recover(&mut self) -> Result<Vec<(Manifest, Result<Recovered, StepError>)>, StepError> {
+        self.check_engine().await?;
         self.quarantine.drop_empty_entries()?;
         let mut results = Vec::new();
         let entries = self.quarantine.entries()?;
