@@ -130,9 +130,14 @@ on_each_engine! {
     fn a_gateway_answers_in_its_place(engine: PrivateEngine) {
         let proxy = Proxy::start(&engine);
         let volgc = by(&Volgc::new(&engine), proxy.socket());
-        for (number, treat) in
-            [Treat::Answer(503), Treat::AnswerInstead(504), Treat::AnswerInstead(502)].into_iter().enumerate()
-        {
+        let treats = [
+            Treat::Answer(503),
+            Treat::AnswerInstead(504),
+            Treat::AnswerInstead(502),
+            Treat::Answer(500),
+            Treat::AnswerInstead(500),
+        ];
+        for (number, treat) in treats.into_iter().enumerate() {
             let name = format!("db{number}");
             let db = Treasure::make(&engine, &name);
             proxy.next(&format!("DELETE /volumes/{name}"), treat);
@@ -155,6 +160,17 @@ on_each_engine! {
         proxy.release(DELETE);
         assert!(next.wait_with_output().unwrap().status.success());
         resolved(&engine, &volgc, &db);
+    }
+
+    /// A proxy that timed out says 500 itself; the engine still gets the DELETE.
+    fn no_rollback_because_a_proxy_answers_500(engine: PrivateEngine) {
+        let proxy = Proxy::start(&engine);
+        let volgc = by(&Volgc::new(&engine), proxy.socket());
+        let db = Treasure::make(&engine, "db");
+        proxy.next(DELETE, Treat::AnswerAndHold(500));
+        ended(&volgc.run(&["quarantine", "db"]), 3);
+        assert_kept(&engine, &db, "answered by the proxy");
+        delivered_and_resolved(&engine, &proxy, &volgc, &db);
     }
 
     fn no_rollback_while_a_proxy_may_deliver_it(engine: PrivateEngine) {
