@@ -60,11 +60,16 @@ impl Mover<'_> {
         if let Some(why) = self.reason_to_keep(&manifest, by_hand).await? {
             return Ok(Begun::Kept(why));
         }
+        // I1: one that was given while the witnesses were asked.
+        self.holds = self.ledger.holds()?;
+        if let Some(why) = self.hold_on(entry)? {
+            return Ok(Begun::Kept(why));
+        }
         self.remember_name(&manifest)?;
         self.quarantine.begin_deletion(entry)?;
         self.ledger.forget_entry(entry)?;
-        // All of them have expired.
-        self.ledger.remove_holds(&HoldTarget::Entry { entry: entry.clone() })?;
+        let (now, target) = (now()?, HoldTarget::Entry { entry: entry.clone() });
+        self.ledger.drop_holds(|hold| hold.target == target && !hold.is_active(now))?;
         Ok(Begun::Deletion(BegunDeletion { entry: entry.clone(), manifest: Some(Box::new(manifest)) }))
     }
 

@@ -40,7 +40,7 @@ use quarantine::Quarantined;
 use recover::Recovered;
 
 /// How long a sweep or command waits for another one to end.
-const LOCK_PATIENCE: Duration = Duration::from_mins(10);
+pub const LOCK_PATIENCE: Duration = Duration::from_mins(10);
 
 /// How often it is looked when another process writes to the ledger each time in between.
 const LOOKS: u32 = 5;
