@@ -10,11 +10,12 @@ use crate::config::Settings;
 use crate::gc::entry::{EntryId, EntryState, Manifest};
 use crate::gc::history::{Happening, HistoryLine};
 use crate::gc::ledger::{Hold, LedgerState};
+use crate::gc::volume::{Unmovable, VolumeName};
 use crate::host::clock;
 use crate::host::engine::{ChangingEngine, EngineError};
 use crate::host::ledger::{Ledger, LedgerError};
 use crate::host::quarantine::{DeletionError, QuarantineDir, QuarantineError};
-use crate::host::volumes_dir::VolumesDir;
+use crate::host::volumes_dir::{Observed, VolumesDir};
 use crate::witness::EvidenceError;
 use crate::witness::index::VolumeIndex;
 use crate::witness::observe::{Context, Held, ask_again};
@@ -112,6 +113,22 @@ impl Mover<'_> {
             self.engine_id,
             root.display()
         )))
+    }
+
+    /// Looks at the directory of a volume. One that cannot be looked at is an error, and never one that is not there (I2).
+    pub(super) fn observe(&self, name: &VolumeName) -> Result<Observed, StepError> {
+        let seen = self.volumes.observe(name);
+        if seen.unmovable.contains(&Unmovable::Unreadable) {
+            return Err(self.unclear(name));
+        }
+        Ok(seen)
+    }
+
+    pub(super) fn unclear(&self, name: &VolumeName) -> StepError {
+        StepError::Refused(format!(
+            "{} cannot be looked at, so it is not known whether the data of volume {name} is there; mend it, and the next sweep goes on",
+            self.volumes.path_of(name).display()
+        ))
     }
 
     /// Changes the state in a manifest, durably.

@@ -231,7 +231,7 @@ impl Mover<'_> {
         }
         // I11: a DELETE names no volume but the one that has the name when it arrives.
         Ok(match self.engine.reading().volume(&manifest.name).await? {
-            Some(told) if self.is_still_its_husk(manifest, &told) => Away::Forgettable,
+            Some(told) if self.is_still_its_husk(manifest, &told)? => Away::Forgettable,
             Some(_) => Away::Wanted("the name is another volume's by now".to_owned()),
             None => Away::Forgotten,
         })

@@ -214,7 +214,7 @@ impl Mover<'_> {
 
     /// I1: who asked for an entry to be kept wants its volume to be kept.
     fn carry_over_holds(&mut self, manifest: &Manifest, name: &VolumeName) -> Result<(), StepError> {
-        let Some(directory) = self.volumes.observe(name).directory else { return Ok(()) };
+        let Some(directory) = self.observe(name)?.directory else { return Ok(()) };
         let identity = VolumeIdentity::Directory(directory.identity);
         let volume = HoldTarget::Volume { name: name.clone(), identity };
         self.ledger.carry_over_holds(&HoldTarget::Entry { entry: manifest.entry.clone() }, &volume)?;
