@@ -115,24 +115,27 @@ impl QuarantineDir {
 
     /// Opens it, and makes it first where it does not exist: 0700, so that nobody but root reaches the data.
     pub fn open_or_make(root: BorrowedFd<'_>, root_path: &Path) -> Result<Self, QuarantineError> {
-        if let Some(existing) = Self::open_existing(root, root_path)? {
-            return Ok(existing);
-        }
         let path = root_path.join(DIRECTORY);
         let failed = |source| QuarantineError::Io {
             action: "make the quarantine directory",
             path: path.clone(),
             source,
         };
-        fault::at(Point::QuarantineMakeDirectory).map_err(failed)?;
-        match rustix::fs::mkdirat(root, DIRECTORY_C, Mode::RWXU) {
-            Ok(()) | Err(Errno::EXIST) => {}
-            Err(source) => return Err(failed(source)),
+        let existing = Self::open_existing(root, root_path)?;
+        if existing.is_none() {
+            fault::at(Point::QuarantineMakeDirectory).map_err(failed)?;
+            match rustix::fs::mkdirat(root, DIRECTORY_C, Mode::RWXU) {
+                Ok(()) | Err(Errno::EXIST) => {}
+                Err(source) => return Err(failed(source)),
+            }
         }
+        // I4: also where it exists, because whoever made it may have been killed before it had synced that.
         fault::at(Point::QuarantineSync).map_err(failed)?;
         rustix::fs::fsync(root).map_err(failed)?;
-        let directory = directory::open_child(root, DIRECTORY_C).map_err(failed)?;
-        Ok(Self { path, directory })
+        match existing {
+            Some(existing) => Ok(existing),
+            None => Ok(Self { directory: directory::open_child(root, DIRECTORY_C).map_err(failed)?, path }),
+        }
     }
 
     /// Its path, for messages.

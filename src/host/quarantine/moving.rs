@@ -86,7 +86,10 @@ impl QuarantineDir {
         }
         // mkdir(2) takes the umask off.
         fault::at(Point::RestoreDirectoryMode).map_err(failed)?;
-        rustix::fs::chmodat(volumes.volumes(), &c_name, VOLUME_MODE, AtFlags::empty()).map_err(failed)
+        rustix::fs::chmodat(volumes.volumes(), &c_name, VOLUME_MODE, AtFlags::empty()).map_err(failed)?;
+        // I4: data is renamed into it next, and must not lie in a directory that a power cut takes away.
+        fault::at(Point::RestoreSyncDirectory).map_err(failed)?;
+        rustix::fs::fsync(volumes.volumes()).map_err(failed)
     }
 
     /// Renames the data into the directory of a volume that is being restored.
