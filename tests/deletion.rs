@@ -158,4 +158,24 @@ on_each_engine! {
         assert!(hold.stderr.contains("deletion") && hold.stderr.contains(&entry), "{hold:?}");
         assert!(!volgc.ok(&["holds"]).contains("audit"), "{hold:?}");
     }
+
+    /// What is left of a deletion that was interrupted is held like anything else.
+    fn a_container_that_binds_what_is_left_of_a_deletion_keeps_it(engine: PrivateEngine) {
+        for command in ["run", "create"] {
+            let (volgc, _, entry) = due_entry(&engine);
+            let killed = volgc.clone().env("VOLGC_FAULT", "delete.contents=kill").run(&["sweep"]);
+            assert_eq!(killed.status, None, "{killed:?}");
+            let left = engine.root().join(format!("volgc/deleting-{entry}/data"));
+            let bind = format!("{}:/data", left.display());
+            let detach = if command == "run" { "-d" } else { "-t" };
+            engine.docker(&[command, detach, "--name", "app", "-v", &bind, "bb", "sleep", "1000"]);
+            for _ in 0..3 {
+                volgc.ok(&["sweep"]);
+                assert!(left.join("PG_VERSION").exists(), "deleted under a container: {command}");
+            }
+            engine.docker(&["rm", "-f", "app"]);
+            volgc.ok(&["sweep"]);
+            assert!(!left.exists(), "nothing binds it any more");
+        }
+    }
 }

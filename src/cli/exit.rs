@@ -147,6 +147,7 @@ fn of_quarantine(error: &QuarantineError) -> Exit {
         QuarantineError::Io { .. }
         | QuarantineError::Exists { .. }
         | QuarantineError::NotEmpty { .. }
+        | QuarantineError::Mounted { .. }
         | QuarantineError::NotTheSame { .. } => Exit::Failed,
     }
 }
@@ -160,6 +161,7 @@ fn of_step(error: &StepError) -> Exit {
             | QuarantineError::NewerManifest { .. }
             | QuarantineError::DamagedManifest { .. }
             | QuarantineError::NotEmpty { .. }
+            | QuarantineError::Mounted { .. }
             | QuarantineError::NotTheSame { .. } => of_quarantine(error),
         },
         StepError::Swap { source, .. } => of_step(source),

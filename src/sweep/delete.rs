@@ -48,6 +48,11 @@ impl Mover<'_> {
         let unfinished =
             self.quarantine.entries()?.into_iter().any(|found| found == Entry::Deleting(entry.clone()));
         if unfinished {
+            // I1: whatever was approved before, what somebody uses by now is left.
+            if let Some(holder) = self.held().await?.entries.get(entry).and_then(|holders| holders.first()) {
+                let who = format!("held by {} {}", holder.kind.word(), holder.name);
+                return Ok(Begun::Kept(format!("{who} ({})", holder.detail)));
+            }
             return Ok(Begun::Deletion(BegunDeletion { entry: entry.clone(), manifest: None }));
         }
         let manifest = self.quarantine.manifest(entry)?;

@@ -14,7 +14,7 @@ use crate::gc::entry::EntryId;
 use crate::gc::reference::Holder;
 use crate::gc::volume::{Class, DirectoryIdentity, VolumeName};
 use crate::host::directory;
-use crate::host::quarantine::DIRECTORY as QUARANTINE;
+use crate::host::quarantine::{DIRECTORY as QUARANTINE, entry_of};
 use crate::host::volumes_dir::{Observed, VolumesDir};
 
 /// How many links one path may go through: as many as the kernel allows (`path_resolution(7)`).
@@ -224,7 +224,7 @@ fn place_of(identity: &DirectoryIdentity) -> Place {
 }
 
 fn first_entry(below: &Path) -> Option<EntryId> {
-    first_name(below).and_then(|name| EntryId::new(name.as_str()).ok())
+    first_name(below).and_then(|name| entry_of(name.as_str()))
 }
 
 fn first_name(below: &Path) -> Option<VolumeName> {
