@@ -394,8 +394,7 @@ fn exchange_the_engine(engine: &PrivateEngine, other: &PrivateEngine, point: &st
     let volgc = by(&Volgc::new(engine), &address);
     let name = format!("db-{}", point.replace(['.', '_'], "-"));
     let (ours, theirs) = (Treasure::make(engine, &name), Treasure::make(other, &name));
-    let child =
-        volgc.clone().env("VOLGC_FAULT", &format!("{point}=delay:3000")).spawn(&["quarantine", &name]);
+    let child = volgc.clone().env("VOLGC_FAULT", format!("{point}=delay:3000")).spawn(&["quarantine", &name]);
     if point == "engine.delete" {
         await_in_doubt(engine, &ours);
     } else {
