@@ -120,4 +120,25 @@ on_each_engine! {
         assert!(told.contains("quarantined volume orphan"), "{told}");
         treasures[0].assert_whole(&engine, "quarantined");
     }
+
+    /// A hold that a wrong clock ended is there again when the clock is right, whatever was swept meanwhile.
+    fn a_wall_clock_a_year_ahead_ends_no_hold(engine: PrivateEngine) {
+        let (volgc, treasures) = watched(&engine);
+        for what in ["orphan", "kept"] {
+            volgc.ok(&["hold", what, "--for", "30d", "--reason", "until the audit"]);
+        }
+        volgc.config(&CONFIG.replace("\"7d\"", "\"2s\"").replace("\"14d\"", "\"2s\""));
+        volgc.ok(&["sweep"]);
+        at(&volgc, 365, &["sweep"]);
+        assert_nothing_happened(&engine, &volgc, &treasures, "a year ahead");
+        let told = volgc.ok(&["history"]);
+        assert_eq!(told.matches("hold_expired").count(), 2, "{told}");
+        assert!(!at(&volgc, 365, &["holds"]).contains("until the audit"), "they have expired there");
+        for round in 0..4 {
+            volgc.ok(&["sweep"]);
+            assert_nothing_happened(&engine, &volgc, &treasures, &format!("set right, sweep {round}"));
+            std::thread::sleep(std::time::Duration::from_secs(1));
+        }
+        assert_eq!(volgc.ok(&["holds"]).matches("until the audit").count(), 2);
+    }
 }

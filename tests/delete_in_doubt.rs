@@ -12,6 +12,7 @@
 
 mod harness;
 
+use std::os::unix::fs::symlink;
 use std::path::Path;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -95,6 +96,13 @@ fn resolved(engine: &PrivateEngine, volgc: &Volgc, db: &Treasure) {
 }
 
 on_each_engine! {
+    fn it_is_not_sent_to_an_engine_that_was_not_looked_at(engine: PrivateEngine) {
+        let other = PrivateEngine::start(engine.version());
+        for point in ["take.ask_again", "engine.delete"] {
+            exchange_the_engine(&engine, &other, point);
+        }
+    }
+
     fn its_answer_is_lost(engine: PrivateEngine) {
         let proxy = Proxy::start(&engine);
         let volgc = by(&Volgc::new(&engine), proxy.socket());
@@ -122,9 +130,14 @@ on_each_engine! {
     fn a_gateway_answers_in_its_place(engine: PrivateEngine) {
         let proxy = Proxy::start(&engine);
         let volgc = by(&Volgc::new(&engine), proxy.socket());
-        for (number, treat) in
-            [Treat::Answer(503), Treat::AnswerInstead(504), Treat::AnswerInstead(502)].into_iter().enumerate()
-        {
+        let treats = [
+            Treat::Answer(503),
+            Treat::AnswerInstead(504),
+            Treat::AnswerInstead(502),
+            Treat::Answer(500),
+            Treat::AnswerInstead(500),
+        ];
+        for (number, treat) in treats.into_iter().enumerate() {
             let name = format!("db{number}");
             let db = Treasure::make(&engine, &name);
             proxy.next(&format!("DELETE /volumes/{name}"), treat);
@@ -147,6 +160,17 @@ on_each_engine! {
         proxy.release(DELETE);
         assert!(next.wait_with_output().unwrap().status.success());
         resolved(&engine, &volgc, &db);
+    }
+
+    /// A proxy that timed out says 500 itself; the engine still gets the DELETE.
+    fn no_rollback_because_a_proxy_answers_500(engine: PrivateEngine) {
+        let proxy = Proxy::start(&engine);
+        let volgc = by(&Volgc::new(&engine), proxy.socket());
+        let db = Treasure::make(&engine, "db");
+        proxy.next(DELETE, Treat::AnswerAndHold(500));
+        ended(&volgc.run(&["quarantine", "db"]), 3);
+        assert_kept(&engine, &db, "answered by the proxy");
+        delivered_and_resolved(&engine, &proxy, &volgc, &db);
     }
 
     fn no_rollback_while_a_proxy_may_deliver_it(engine: PrivateEngine) {
@@ -360,6 +384,30 @@ on_each_engine! {
         assert_eq!(volgc.json(&["list", "--format", "json"]).as_array().unwrap().len(), 0);
         engine.docker(&["restart", "-t", "0", "app"]);
     }
+}
+
+/// The engine is another one by the time that a step comes to ask it, which has other data under the same names.
+#[track_caller]
+fn exchange_the_engine(engine: &PrivateEngine, other: &PrivateEngine, point: &str) {
+    let address = engine.dir().join("address");
+    symlink(engine.socket(), &address).unwrap();
+    let volgc = by(&Volgc::new(engine), &address);
+    let name = format!("db-{}", point.replace(['.', '_'], "-"));
+    let (ours, theirs) = (Treasure::make(engine, &name), Treasure::make(other, &name));
+    let child = volgc.clone().env("VOLGC_FAULT", format!("{point}=delay:3000")).spawn(&["quarantine", &name]);
+    if point == "engine.delete" {
+        await_in_doubt(engine, &ours);
+    } else {
+        harness::wait_until("moved", || !engine.volume_data(&name).exists());
+    }
+    std::fs::remove_file(&address).unwrap();
+    symlink(other.socket(), &address).unwrap();
+    let output = child.wait_with_output().unwrap();
+    assert!(harness::show(&output).contains("by now, and it was"), "{point}: {}", harness::show(&output));
+    assert_eq!(other.volume_names().iter().filter(|there| **there == name).count(), 1, "{point}: removed");
+    theirs.assert_back(other, &name, point);
+    ours.assert_back(engine, &name, point);
+    std::fs::remove_file(&address).unwrap();
 }
 
 /// Waits until the manifest says that the DELETE may be sent.

@@ -142,4 +142,40 @@ on_each_engine! {
         let is_there = engine.volume_names() == ["db"] || volgc.quarantined_names() == ["db"];
         assert!(is_there, "deleted under a hold: {}", show(&output));
     }
+
+    /// Whoever is told that an entry is held must find it: a deletion that cannot be stopped any more is a failure of the hold.
+    fn a_hold_on_an_entry_that_is_being_deleted_fails(engine: PrivateEngine) {
+        let (volgc, _, entry) = due_entry(&engine);
+        let trace = volgc.state_dir().join("trace");
+        let slow = volgc.clone().env("VOLGC_FAULT", "delete.rename=delay:4000").env("VOLGC_FAULT_TRACE", &trace);
+        let sweep = slow.spawn(&["sweep"]);
+        wait_until("the sweep deletes", || {
+            fs::read_to_string(&trace).unwrap_or_default().contains("delete.rename")
+        });
+        let hold = volgc.run(&["hold", &entry, "--reason", "audit"]);
+        assert!(sweep.wait_with_output().unwrap().status.success());
+        assert_eq!(hold.status, Some(1), "{hold:?}");
+        assert!(hold.stderr.contains("deletion") && hold.stderr.contains(&entry), "{hold:?}");
+        assert!(!volgc.ok(&["holds"]).contains("audit"), "{hold:?}");
+    }
+
+    /// What is left of a deletion that was interrupted is held like anything else.
+    fn a_container_that_binds_what_is_left_of_a_deletion_keeps_it(engine: PrivateEngine) {
+        for command in ["run", "create"] {
+            let (volgc, _, entry) = due_entry(&engine);
+            let killed = volgc.clone().env("VOLGC_FAULT", "delete.contents=kill").run(&["sweep"]);
+            assert_eq!(killed.status, None, "{killed:?}");
+            let left = engine.root().join(format!("volgc/deleting-{entry}/data"));
+            let bind = format!("{}:/data", left.display());
+            let detach = if command == "run" { "-d" } else { "-t" };
+            engine.docker(&[command, detach, "--name", "app", "-v", &bind, "bb", "sleep", "1000"]);
+            for _ in 0..3 {
+                volgc.ok(&["sweep"]);
+                assert!(left.join("PG_VERSION").exists(), "deleted under a container: {command}");
+            }
+            engine.docker(&["rm", "-f", "app"]);
+            volgc.ok(&["sweep"]);
+            assert!(!left.exists(), "nothing binds it any more");
+        }
+    }
 }

@@ -49,8 +49,8 @@ fn every_word_is_distinct_and_in_snake_case() {
         every![HolderKind: Container, UnloadedContainer, Volume, Mount, Process, Service, UnknownSwarm, Hold];
     are_words(&holders, |one| one.word());
     let happenings = every![
-        Happening: Quarantined, RolledBack, InDoubt, Restored, Released, Deleted, HoldGiven, HoldReleased, Acknowledged, Refused,
-        Failed, WouldAct, NameUsedAgain
+        Happening: Quarantined, RolledBack, InDoubt, Restored, Released, Deleted, HoldGiven, HoldReleased, HoldExpired,
+        Acknowledged, Refused, Failed, WouldAct, NameUsedAgain
     ];
     are_words(&happenings, |one| one.word());
     assert_eq!(happenings, Happening::ALL);

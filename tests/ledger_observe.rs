@@ -89,9 +89,36 @@ fn a_hold_is_on_one_volume_and_not_on_a_later_one_of_that_name() {
     assert!(!holds("db", volume("db"), 10), "at the instant of its expiry it is over");
     assert!(!holds("db", other(), 0));
     assert!(!holds("dc", volume("db"), 0));
-    // It stays for as long as it lasts, whatever has the name, and goes with the sweep that finds it expired.
-    assert_eq!(seen(&ledger, vec![other()], &[], 9).holds, [hold]);
-    assert_eq!(seen(&ledger, vec![volume("db")], &[], 10).holds, []);
+    // It stays for as long as it lasts, whatever has the name.
+    assert!(!seen(&ledger, vec![other()], &[], 9).is_over(&hold, at(9).wall));
+    assert!(seen(&ledger, vec![other()], &[], 10).is_over(&hold, at(10).wall));
+}
+
+/// I8: by the wall clock alone no hold is over, and the grace period begins anew once, when it expires.
+#[test]
+fn a_hold_is_over_when_time_that_was_watched_says_so() {
+    let target = HoldTarget::Volume { name: name("db"), identity: volume("db").identity };
+    let hold = Hold { target, reason: "hold".to_owned(), given_at: now(), expires_at: Some(at(10).wall) };
+    let mut ledger = LedgerState { holds: vec![hold.clone()], ..LedgerState::default() };
+    ledger = seen(&ledger, vec![volume("db")], &[held_by(HolderKind::Hold, "hold")], 9);
+    assert_eq!(ledger.newly_expired(at(9).wall).count(), 0);
+    assert_eq!(ledger.newly_expired(at(10).wall).collect::<Vec<_>>(), [&hold]);
+    // A year ahead, for a moment.
+    let far = ClockReading { wall: at(9000).wall, ..at(9) };
+    let ahead =
+        observe(&ledger, &inventory(vec![volume("db")], &[]), &Quarantine::default(), &far, &limits());
+    assert!(!ahead.is_over(&hold, far.wall) && ahead.holds == [hold.clone()]);
+    let right_again = seen(&ahead, vec![volume("db")], &[held_by(HolderKind::Hold, "hold")], 9);
+    assert!(right_again.hold_on_volume(&name("db"), &volume("db").identity, at(9).wall).is_some());
+
+    for hour in 10..10 + 7 * 24 {
+        ledger = seen(&ledger, vec![volume("db")], &[], hour);
+        let clock = ledger.volumes[&name("db")].unreferenced.as_ref().unwrap();
+        assert_eq!(clock.watched, Duration::from_hours(hour - 10), "{hour}");
+        assert!(!ledger.is_over(&hold, at(hour).wall), "{hour}");
+    }
+    ledger = seen(&ledger, vec![volume("db")], &[], 10 + 7 * 24);
+    assert!(ledger.is_over(&hold, at(10 + 7 * 24).wall));
 }
 
 #[test]

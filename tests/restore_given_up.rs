@@ -13,6 +13,9 @@
 mod harness;
 
 use std::fs;
+use std::os::unix::fs::symlink;
+use std::path::Path;
+use std::process::Command;
 
 use harness::treasure::{Place, Treasure, assert_no_husk};
 use harness::{PrivateEngine, Volgc, on_each_engine, wait_until};
@@ -100,4 +103,48 @@ on_each_engine! {
         volgc.ok(&["restore", "db"]);
         db.assert_back(&engine, "db", "restored");
     }
+
+    /// A place that cannot be looked at is not one from which the volume was removed: the manifest is all that is known of it.
+    fn because_its_place_cannot_be_looked_at(engine: PrivateEngine) {
+        let volgc = Volgc::configured(&engine, BY_HAND);
+        Treasure::make(&engine, "db");
+        volgc.ok(&["quarantine", "db"]);
+        let entry = volgc.entry_id_of("db");
+        let directory = engine.quarantined_data(&entry).parent().unwrap().to_owned();
+        fs::rename(directory.join("data"), engine.root().join("aside")).unwrap();
+        symlink(engine.root().join("aside"), engine.volumes_dir().join("elsewhere")).unwrap();
+        let manifest = directory.join("manifest.json");
+        let text: serde_json::Value = serde_json::from_slice(&fs::read(&manifest).unwrap()).unwrap();
+        let broken = engine.volumes_dir().join("broken");
+        make_unreadable(&broken);
+        for name in ["broken", "elsewhere"] {
+            let mut text = text.clone();
+            text["state"] = "restoring".into();
+            text["restoring_to"] = name.into();
+            fs::write(&manifest, text.to_string()).unwrap();
+            let output = volgc.run(&["sweep"]);
+            assert_eq!(output.status, Some(3), "{output:?}");
+            assert!(show_all(&output).contains("cannot be looked at"), "{output:?}");
+            assert!(manifest.exists(), "{output:?}");
+        }
+        assert!(Command::new("umount").arg(&broken).status().unwrap().success());
+        fs::remove_file(engine.volumes_dir().join("elsewhere")).unwrap();
+        volgc.ok(&["sweep"]);
+        assert!(!manifest.exists(), "it is proven that nothing is there");
+    }
+}
+
+/// A directory that is there and cannot be opened, as on a broken disk: what `/proc` had of a process that is gone.
+fn make_unreadable(at: &Path) {
+    fs::create_dir(at).unwrap();
+    let mut process = Command::new("sleep").arg("1000").spawn().unwrap();
+    let shown = format!("/proc/{}", process.id());
+    assert!(Command::new("mount").args(["--bind", &shown]).arg(at).status().unwrap().success());
+    process.kill().unwrap();
+    process.wait().unwrap();
+    assert!(at.exists() && fs::read_dir(at).is_err());
+}
+
+fn show_all(output: &harness::Output) -> String {
+    format!("{}{}", output.stdout, output.stderr)
 }

@@ -149,6 +149,7 @@ fn of_quarantine(error: &QuarantineError) -> Exit {
         QuarantineError::Io { .. }
         | QuarantineError::Exists { .. }
         | QuarantineError::NotEmpty { .. }
+        | QuarantineError::Mounted { .. }
         | QuarantineError::NotTheSame { .. } => Exit::Failed,
     }
 }
@@ -162,6 +163,7 @@ fn of_step(error: &StepError) -> Exit {
             | QuarantineError::NewerManifest { .. }
             | QuarantineError::DamagedManifest { .. }
             | QuarantineError::NotEmpty { .. }
+            | QuarantineError::Mounted { .. }
             | QuarantineError::NotTheSame { .. } => of_quarantine(error),
         },
         StepError::Swap { source, .. } => of_step(source),

@@ -4,7 +4,7 @@ use chrono::TimeDelta;
 use clap::Args;
 use serde::Serialize;
 
-use super::context::Context;
+use super::context::{Context, whoami};
 use super::{CliError, Exit, Format, output};
 use crate::config::duration;
 use crate::gc::entry::{Entry, EntryId};
@@ -14,10 +14,12 @@ use crate::gc::plan::Order;
 use crate::gc::volume::VolumeName;
 use crate::host::clock;
 use crate::host::ledger::Ledger;
+use crate::host::quarantine::QuarantineDir;
 use crate::report::columns::Columns;
 use crate::report::table::shown_time;
 use crate::report::text::{minute, rfc3339, safe};
 use crate::sweep::look::{Look, look};
+use crate::sweep::{LOCK_PATIENCE, SweepError};
 
 #[derive(Debug, Args)]
 pub struct HoldArguments {
@@ -78,10 +80,41 @@ pub(super) async fn hold(context: &Context<'_>, arguments: &HoldArguments) -> Re
     let hold = Hold { target: target.clone(), reason: reason.clone(), given_at: now.wall, expires_at };
     ledger.add_hold(&hold)?;
     record(&mut ledger, Happening::HoldGiven, &target, reason)?;
+    if let HoldTarget::Entry { entry } = &target {
+        confirm(&seen, &mut ledger, entry, &target).await?;
+    }
     let until =
         expires_at.map_or_else(|| "until it is released".to_owned(), |at| format!("until {}", minute(at)));
     output::print(&format!("holding {} {until}\n", safe(&arguments.what)))?;
     Ok(Exit::Done)
+}
+
+/// I1: the entry may be on its way out of the quarantine. The hold was written first, so that a sweep sees it before its next step;
+/// when no step is under way any more, the entry has to be there still.
+async fn confirm(
+    seen: &Look,
+    ledger: &mut Ledger,
+    entry: &EntryId,
+    target: &HoldTarget,
+) -> Result<(), CliError> {
+    let Some(root) = &seen.observation.directory else { return Ok(()) };
+    let opened = QuarantineDir::open_existing(root.root(), root.root_path()).map_err(SweepError::from)?;
+    let Some(quarantine) = opened else { return Ok(()) };
+    let waiting = |holder: &str| tracing::warn!("the hold is written down; waiting for {holder} to see it");
+    let _lock = quarantine.lock(&whoami("hold"), LOCK_PATIENCE, waiting).await.map_err(SweepError::from)?;
+    let is_there = quarantine
+        .entries()
+        .map_err(SweepError::from)?
+        .iter()
+        .any(|found| matches!(found, Entry::Known(manifest) if manifest.entry == *entry));
+    // What was restored meanwhile took its holds along.
+    if is_there || ledger.remove_holds(target)? == 0 {
+        return Ok(());
+    }
+    record(ledger, Happening::HoldReleased, target, "its deletion had begun".to_owned())?;
+    Err(CliError::NotFound(format!(
+        "the deletion of entry {entry} had begun before the hold was given; there is nothing left to hold"
+    )))
 }
 
 pub(super) async fn release(context: &Context<'_>, arguments: &ReleaseArguments) -> Result<Exit, CliError> {

@@ -27,6 +27,8 @@ pub enum Happening {
     HoldGiven,
     /// An operator's hold was released.
     HoldReleased,
+    /// An operator's hold ended by itself.
+    HoldExpired,
     /// An operator told the sudden-orphan brake to let go.
     Acknowledged,
     /// A sweep refused to act.
@@ -41,7 +43,7 @@ pub enum Happening {
 
 impl Happening {
     /// Every happening.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 14] = [
         Self::Quarantined,
         Self::RolledBack,
         Self::InDoubt,
@@ -50,6 +52,7 @@ impl Happening {
         Self::Deleted,
         Self::HoldGiven,
         Self::HoldReleased,
+        Self::HoldExpired,
         Self::Acknowledged,
         Self::Refused,
         Self::Failed,
@@ -68,6 +71,7 @@ impl Happening {
             Self::Deleted => "deleted",
             Self::HoldGiven => "hold_given",
             Self::HoldReleased => "hold_released",
+            Self::HoldExpired => "hold_expired",
             Self::Acknowledged => "acknowledged",
             Self::Refused => "refused",
             Self::Failed => "failed",

@@ -24,6 +24,10 @@ pub struct ClockReading {
     pub boot_id: String,
 }
 
+/// How much watched time has to pass after the expiry of a hold before it is forgotten: one that a wrong wall clock ended is as it
+/// was when the clock is set right (I8).
+const CONFIRMED_AFTER: Duration = Duration::from_hours(7 * 24);
+
 /// How much of the time between two complete sweeps counts as watched (I8): never more than either clock says, and never more
 /// than `max_gap`. A step backward, a suspended host and a stopped service can only delay.
 pub fn watched_time(last: Option<&ClockReading>, now: &ClockReading, max_gap: Duration) -> Duration {
@@ -171,7 +175,7 @@ pub struct LedgerState {
     pub volumes: BTreeMap<VolumeName, VolumeRecord>,
     /// Clocks of the quarantine entries.
     pub entries: BTreeMap<EntryId, Clock>,
-    /// Holds, expired ones included until the next sweep drops them.
+    /// Holds, expired ones included until that is confirmed; see [`Self::is_over`].
     pub holds: Vec<Hold>,
 }
 
@@ -229,7 +233,7 @@ impl LedgerState {
                 .iter()
                 .map(|entry| self.observe_entry(*entry, inventory, elapsed, now.wall))
                 .collect(),
-            holds: self.holds.iter().filter(|hold| hold.is_active(now.wall)).cloned().collect(),
+            holds: self.holds.clone(),
         }
     }
 
@@ -245,10 +249,36 @@ impl LedgerState {
         let references = inventory.references(&volume.name);
         let mut record = observe_volume(before, &volume.identity, references, elapsed, self.span_until(now));
         // I8: a hold that this sweep finds expired held until now.
-        if self.is_held(|target| target.is_on_volume(&volume.name, &volume.identity)) {
+        if self.is_held(now, |target| target.is_on_volume(&volume.name, &volume.identity)) {
             record.unreferenced = record.unreferenced.map(|_| Clock::start(now));
         }
         record
+    }
+
+    /// The holds that have expired since the last sweep.
+    pub fn newly_expired(&self, now: DateTime<Utc>) -> impl Iterator<Item = &Hold> {
+        self.holds.iter().filter(move |hold| !hold.is_active(now) && self.has_held_until(hold, now))
+    }
+
+    /// Whether a hold has expired and can be forgotten. The wall clock alone does not say so (I8): either what it is on was watched
+    /// for long since then, or it is a volume that a complete sweep did not find any more (I11).
+    pub fn is_over(&self, hold: &Hold, now: DateTime<Utc>) -> bool {
+        let is_long = |clock: &Clock| clock.watched >= CONFIRMED_AFTER;
+        let is_confirmed = match &hold.target {
+            HoldTarget::Volume { name, identity } => self
+                .volumes
+                .get(name)
+                .filter(|record| record.identity.is_same(identity))
+                .is_none_or(|record| record.unreferenced.as_ref().is_some_and(is_long)),
+            HoldTarget::Entry { entry } => self.entries.get(entry).is_some_and(is_long),
+        };
+        !hold.is_active(now) && is_confirmed
+    }
+
+    /// Whether a hold held until this sweep, as far as the last one tells.
+    fn has_held_until(&self, hold: &Hold, now: DateTime<Utc>) -> bool {
+        // A clock that was set back tells nothing of the time since then.
+        self.last_sweep.as_ref().is_none_or(|last| hold.is_active(last.wall) || last.wall > now)
     }
 
     /// From the last sweep until now.
@@ -267,8 +297,8 @@ impl LedgerState {
         let clock = match self.entries.get(&id) {
             // I8: what a hold kept has its whole grace period once the hold is over, so that a clock that jumps past the
             // expiry of a hold deletes nothing.
-            Some(_) if self.is_held(|target| target.is_on_entry(&id)) => Clock::start(now),
-            Some(_) if self.is_wanted_in_place(entry.manifest, inventory) => Clock::start(now),
+            Some(_) if self.is_held(now, |target| target.is_on_entry(&id)) => Clock::start(now),
+            Some(_) if self.is_wanted_in_place(entry.manifest, inventory, now) => Clock::start(now),
             Some(clock) if self.stands_still(entry) => clock.clone(),
             Some(clock) => clock.tick(elapsed),
             // I9: an entry that the ledger does not know starts its whole grace period anew.
@@ -294,7 +324,7 @@ impl LedgerState {
 
     /// Whether something held a volume that is quarantined in place, now or at the last sweep, or it is not that volume (I11): then
     /// its whole grace period begins anew.
-    fn is_wanted_in_place(&self, manifest: &Manifest, inventory: &Inventory) -> bool {
+    fn is_wanted_in_place(&self, manifest: &Manifest, inventory: &Inventory, now: DateTime<Utc>) -> bool {
         if manifest.state != EntryState::InPlace {
             return false;
         }
@@ -303,7 +333,7 @@ impl LedgerState {
             .volume(&manifest.name)
             .is_some_and(|volume| volume.class != Class::Unlisted && volume.identity.is_same(&identity));
         let is_held = !inventory.references(&manifest.name).is_empty()
-            || self.is_held(|target| target.is_on_volume(&manifest.name, &identity));
+            || self.is_held(now, |target| target.is_on_volume(&manifest.name, &identity));
         // The record is forgotten when the volume is marked, which it is only when nothing holds it.
         let was_held = self
             .volumes
@@ -312,9 +342,11 @@ impl LedgerState {
         !is_there || is_held || was_held
     }
 
-    /// Whether there is such a hold, or was one until this sweep: expired holds are dropped at its end.
-    fn is_held(&self, on: impl Fn(&HoldTarget) -> bool) -> bool {
-        self.holds.iter().any(|hold| on(&hold.target))
+    /// Whether there is such a hold, or was one until this sweep.
+    fn is_held(&self, now: DateTime<Utc>, on: impl Fn(&HoldTarget) -> bool) -> bool {
+        self.holds
+            .iter()
+            .any(|hold| on(&hold.target) && (hold.is_active(now) || self.has_held_until(hold, now)))
     }
 
     /// The sudden-orphan brake: when many volumes lost their last holder at once, suspect the evidence, not the volumes.

@@ -99,6 +99,8 @@ points! {
     RestoreMakeDirectory = "restore.make_directory",
     /// Before that directory gets its mode.
     RestoreDirectoryMode = "restore.directory_mode",
+    /// Before the volumes directory is synced, which names that directory.
+    RestoreSyncDirectory = "restore.sync_directory",
     /// Before the data is renamed into the volume's directory.
     RestoreRename = "restore.rename",
     /// Before both directories of that rename are synced.

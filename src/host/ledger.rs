@@ -122,7 +122,7 @@ impl Ledger {
     }
 
     /// Records a sweep: all of `state` but its holds, and what happened. Holds are left as they are, since an operator may have
-    /// given one while the sweep ran; see [`Self::drop_expired_holds`].
+    /// given one while the sweep ran; see [`Self::drop_holds`].
     ///
     /// Fails with [`LedgerError::ChangedMeanwhile`] when another handle changed volumes, entries or engine after this one last
     /// read (or was opened, if it never read).
@@ -199,23 +199,22 @@ impl Ledger {
         self.change(Change::Beside, |rows| rows.remove_holds(|hold| is_same_target(&hold.target, target)))
     }
 
-    /// Puts every hold on an entry on the volume that it was restored as; says how many there were.
-    pub fn carry_over_holds(&mut self, entry: &EntryId, to: &HoldTarget) -> Result<usize, LedgerError> {
+    /// Puts every hold on a volume on the entry that it became, or the other way round; says how many there were.
+    pub fn carry_over_holds(&mut self, from: &HoldTarget, to: &HoldTarget) -> Result<usize, LedgerError> {
         pass(Point::LedgerCarryHolds, &self.file)?;
-        let from = HoldTarget::Entry { entry: entry.clone() };
         self.change(Change::Beside, |rows| {
             let holds: Vec<Hold> = rows.read_holds()?.into_values().collect();
-            for hold in holds.into_iter().filter(|hold| is_same_target(&hold.target, &from)) {
+            for hold in holds.into_iter().filter(|hold| is_same_target(&hold.target, from)) {
                 rows.insert_hold(&Hold { target: to.clone(), ..hold })?;
             }
-            rows.remove_holds(|hold| is_same_target(&hold.target, &from))
+            rows.remove_holds(|hold| is_same_target(&hold.target, from))
         })
     }
 
-    /// Drops the holds that are over; says how many.
-    pub fn drop_expired_holds(&mut self, now: DateTime<Utc>) -> Result<usize, LedgerError> {
+    /// Drops the holds that are over, as [`LedgerState::is_over`] says; says how many.
+    pub fn drop_holds(&mut self, is_over: impl Fn(&Hold) -> bool) -> Result<usize, LedgerError> {
         pass(Point::LedgerDropHolds, &self.file)?;
-        self.change(Change::Beside, |rows| rows.remove_holds(|hold| !hold.is_active(now)))
+        self.change(Change::Beside, |rows| rows.remove_holds(is_over))
     }
 
     /// Every change of the file after it was opened: one transaction, on disk when this returns, or nothing.

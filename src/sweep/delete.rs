@@ -48,6 +48,11 @@ impl Mover<'_> {
         let unfinished =
             self.quarantine.entries()?.into_iter().any(|found| found == Entry::Deleting(entry.clone()));
         if unfinished {
+            // I1: whatever was approved before, what somebody uses by now is left.
+            if let Some(holder) = self.held().await?.entries.get(entry).and_then(|holders| holders.first()) {
+                let who = format!("held by {} {}", holder.kind.word(), holder.name);
+                return Ok(Begun::Kept(format!("{who} ({})", holder.detail)));
+            }
             return Ok(Begun::Deletion(BegunDeletion { entry: entry.clone(), manifest: None }));
         }
         let manifest = self.quarantine.manifest(entry)?;
@@ -60,9 +65,16 @@ impl Mover<'_> {
         if let Some(why) = self.reason_to_keep(&manifest, by_hand).await? {
             return Ok(Begun::Kept(why));
         }
+        // I1: one that was given while the witnesses were asked.
+        self.holds = self.ledger.holds()?;
+        if let Some(why) = self.hold_on(entry)? {
+            return Ok(Begun::Kept(why));
+        }
         self.remember_name(&manifest)?;
         self.quarantine.begin_deletion(entry)?;
         self.ledger.forget_entry(entry)?;
+        let (now, target) = (now()?, HoldTarget::Entry { entry: entry.clone() });
+        self.ledger.drop_holds(|hold| hold.target == target && !hold.is_active(now))?;
         Ok(Begun::Deletion(BegunDeletion { entry: entry.clone(), manifest: Some(Box::new(manifest)) }))
     }
 

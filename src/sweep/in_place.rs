@@ -169,7 +169,7 @@ impl Mover<'_> {
         }
         let identity = VolumeIdentity::Directory(manifest.volume_directory);
         let is_listed = self.engine.reading().volume(&manifest.name).await?.is_some();
-        if is_listed && is_same(&self.volumes.observe(&manifest.name), &identity) {
+        if is_listed && is_same(&self.observe(&manifest.name)?, &identity) {
             self.set_state(manifest, EntryState::InPlace)?;
             return Ok(Recovered::StillInPlace);
         }

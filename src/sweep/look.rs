@@ -3,7 +3,7 @@
 use crate::config::Settings;
 use crate::gc::brakes::{self, EngineFacts, Refusal};
 use crate::gc::entry::Entry;
-use crate::gc::ledger::{ClockReading, LedgerState, SeenEntry};
+use crate::gc::ledger::{ClockReading, Hold, LedgerState, SeenEntry};
 use crate::gc::plan::{Order, Plan, Quarantine, Situation, plan};
 use crate::gc::verdict::{Action, Reason, Step, Verdict};
 use crate::gc::volume::VolumeName;
@@ -27,6 +27,8 @@ pub struct Look {
     pub plan: Plan,
     /// What became due with this look, and the mode does not permit: told once in the history.
     pub newly_due: Vec<Step>,
+    /// Holds that expired since the last sweep.
+    pub newly_expired: Vec<Hold>,
     /// When.
     pub at: ClockReading,
 }
@@ -112,7 +114,17 @@ pub async fn look(
         now: at.wall,
     };
     let due = plan(situation, order);
-    let mut look = Look { observation, quarantine, ledger, refusals, plan: due, newly_due: Vec::new(), at };
+    let newly_expired = before.newly_expired(at.wall).cloned().collect();
+    let mut look = Look {
+        observation,
+        quarantine,
+        ledger,
+        refusals,
+        plan: due,
+        newly_due: Vec::new(),
+        newly_expired,
+        at,
+    };
     if look.is_any_under_a_quota() {
         look.plan = plan(look.situation(settings), order);
     }

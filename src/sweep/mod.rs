@@ -15,6 +15,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use chrono::{DateTime, Utc};
 use tokio_util::sync::CancellationToken;
 
 use crate::config::Settings;
@@ -22,6 +23,7 @@ use crate::gc::brakes::Doubt;
 use crate::gc::entry::{Entry, EntryId, Manifest};
 use crate::gc::guard::{self, Violation};
 use crate::gc::history::{Happening, HistoryLine};
+use crate::gc::ledger::{Hold, HoldTarget};
 use crate::gc::plan::Order;
 use crate::gc::verdict::Step;
 use crate::gc::volume::VolumeName;
@@ -38,7 +40,7 @@ use quarantine::Quarantined;
 use recover::Recovered;
 
 /// How long a sweep or command waits for another one to end.
-const LOCK_PATIENCE: Duration = Duration::from_mins(10);
+pub const LOCK_PATIENCE: Duration = Duration::from_mins(10);
 
 /// How often it is looked when another process writes to the ledger each time in between.
 const LOOKS: u32 = 5;
@@ -360,7 +362,7 @@ impl Sweeper<'_> {
     /// The ledger after a complete look, and in mode `observe` what would have been done.
     fn write_down(&mut self, look: &Look) -> Result<(), SweepError> {
         let mode = self.settings.policy.mode.word();
-        let lines: Vec<HistoryLine> = look
+        let mut lines: Vec<HistoryLine> = look
             .newly_due
             .iter()
             .map(|step| {
@@ -381,8 +383,9 @@ impl Sweeper<'_> {
                 }
             })
             .collect();
+        lines.extend(look.newly_expired.iter().map(|hold| expiry_line(hold, look.at.wall)));
         self.ledger.write(&look.ledger, &lines)?;
-        self.ledger.drop_expired_holds(look.at.wall)?;
+        self.ledger.drop_holds(|hold| look.ledger.is_over(hold, look.at.wall))?;
         Ok(())
     }
 
@@ -401,6 +404,22 @@ impl Sweeper<'_> {
             })
             .collect();
         Ok(self.ledger.record(&lines)?)
+    }
+}
+
+fn expiry_line(hold: &Hold, at: DateTime<Utc>) -> HistoryLine {
+    let (volume, entry) = match &hold.target {
+        HoldTarget::Volume { name, .. } => (Some(name.clone()), None),
+        HoldTarget::Entry { entry } => (None, Some(entry.clone())),
+    };
+    HistoryLine {
+        at,
+        happening: Happening::HoldExpired,
+        volume,
+        entry,
+        detail: hold.reason.clone(),
+        last_holder: None,
+        size_bytes: None,
     }
 }
 

@@ -1,5 +1,6 @@
 //! What every step that moves data works with: the handles that can change something, and the question to the witnesses.
 
+use std::path::Path;
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
@@ -9,11 +10,12 @@ use crate::config::Settings;
 use crate::gc::entry::{EntryId, EntryState, Manifest};
 use crate::gc::history::{Happening, HistoryLine};
 use crate::gc::ledger::{Hold, LedgerState};
+use crate::gc::volume::{Unmovable, VolumeName};
 use crate::host::clock;
 use crate::host::engine::{ChangingEngine, EngineError};
 use crate::host::ledger::{Ledger, LedgerError};
 use crate::host::quarantine::{DeletionError, QuarantineDir, QuarantineError};
-use crate::host::volumes_dir::VolumesDir;
+use crate::host::volumes_dir::{Observed, VolumesDir};
 use crate::witness::EvidenceError;
 use crate::witness::index::VolumeIndex;
 use crate::witness::observe::{Context, Held, ask_again};
@@ -31,7 +33,7 @@ pub struct Mover<'a> {
     pub quarantine: &'a QuarantineDir,
     /// The volumes of the observation that the plan was made from.
     pub index: Arc<VolumeIndex>,
-    /// The engine's ID, for manifests.
+    /// The ID of the engine that was looked at.
     pub engine_id: String,
     /// The ledger.
     pub ledger: &'a mut Ledger,
@@ -91,7 +93,42 @@ impl Mover<'_> {
     pub(super) async fn held(&self) -> Result<Held, StepError> {
         let context =
             Context { holds: &self.holds, acknowledged: &self.settings.acknowledged_containers, now: now()? };
-        Ok(ask_again(self.engine.reading(), &self.index, context).await?)
+        let held = ask_again(self.engine.reading(), &self.index, context).await?;
+        self.check_engine().await?;
+        Ok(held)
+    }
+
+    /// Refuses when the engine that answers is not the one that was looked at: since then it may have been started anew with another
+    /// docker root, and what it says and does is about other volumes of these names (I1, I6).
+    pub(super) async fn check_engine(&self) -> Result<(), StepError> {
+        let info = self.engine.reading().info().await?;
+        let root = self.volumes.root_path();
+        if info.id == self.engine_id && Path::new(&info.docker_root_dir) == root {
+            return Ok(());
+        }
+        Err(StepError::Refused(format!(
+            "the engine that answers is {} with root {} by now, and it was {} with root {} when this began; run the command again",
+            info.id,
+            info.docker_root_dir,
+            self.engine_id,
+            root.display()
+        )))
+    }
+
+    /// Looks at the directory of a volume. One that cannot be looked at is an error, and never one that is not there (I2).
+    pub(super) fn observe(&self, name: &VolumeName) -> Result<Observed, StepError> {
+        let seen = self.volumes.observe(name);
+        if seen.unmovable.contains(&Unmovable::Unreadable) {
+            return Err(self.unclear(name));
+        }
+        Ok(seen)
+    }
+
+    pub(super) fn unclear(&self, name: &VolumeName) -> StepError {
+        StepError::Refused(format!(
+            "{} cannot be looked at, so it is not known whether the data of volume {name} is there; mend it, and the next sweep goes on",
+            self.volumes.path_of(name).display()
+        ))
     }
 
     /// Changes the state in a manifest, durably.

@@ -21,7 +21,7 @@ use super::mover::{Mover, StepError, now};
 use super::recover::{BEHIND_PROXY, Recovered};
 use crate::gc::entry::{EntryId, EntryState, MANIFEST_VERSION, Manifest};
 use crate::gc::history::Happening;
-use crate::gc::ledger::Clock;
+use crate::gc::ledger::{Clock, HoldTarget};
 use crate::gc::policy::{Decision, Disposition};
 use crate::gc::reference::Reference;
 use crate::gc::volume::{Class, Unmovable, Volume, VolumeIdentity, VolumeName};
@@ -233,7 +233,7 @@ impl Mover<'_> {
         }
         // I11: a DELETE names no volume but the one that has the name when it arrives.
         Ok(match self.engine.reading().volume(&manifest.name).await? {
-            Some(told) if self.is_still_its_husk(manifest, &told) => Away::Forgettable,
+            Some(told) if self.is_still_its_husk(manifest, &told)? => Away::Forgettable,
             Some(_) => Away::Wanted("the name is another volume's by now".to_owned()),
             None => Away::Forgotten,
         })
@@ -319,13 +319,19 @@ impl Mover<'_> {
 
     /// Waits for the engine's answer; when the program shall end, not for long: the manifest says `in_doubt`, so nothing is lost.
     pub(super) async fn delete_or_stop(&self, manifest: &Manifest) -> DeleteAnswer {
+        let ask = async {
+            match self.check_engine().await {
+                Ok(()) => self.engine.delete_volume(&manifest.name).await,
+                Err(error) => DeleteAnswer::Refused(format!("it was not asked: {error}")),
+            }
+        };
         let give_up = async {
             self.stop.cancelled().await;
             tokio::time::sleep(STOP_PATIENCE).await;
         };
         tokio::select! {
             biased;
-            answer = self.engine.delete_volume(&manifest.name) => answer,
+            answer = ask => answer,
             () = give_up => DeleteAnswer::Unknown("volgc was stopped while it waited".to_owned()),
         }
     }
@@ -348,6 +354,12 @@ impl Mover<'_> {
         let now = now()?;
         self.ledger.forget_volume(&manifest.name)?;
         self.ledger.start_entry(&manifest.entry, &Clock::start(now))?;
+        // I1: one that was given while the volume was moved, or that a wrong clock says is over.
+        let volume = HoldTarget::Volume {
+            name: manifest.name.clone(),
+            identity: VolumeIdentity::Directory(manifest.volume_directory),
+        };
+        self.ledger.carry_over_holds(&volume, &HoldTarget::Entry { entry: manifest.entry.clone() })?;
         manifest.size_bytes = self.measure(&manifest.entry);
         if manifest.size_bytes.is_some() {
             self.quarantine.write_manifest(&manifest)?;

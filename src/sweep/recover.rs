@@ -9,7 +9,7 @@ use super::mover::{Mover, StepError, now};
 use super::quarantine::{Quarantined, WayBack, held_by, is_plain};
 use crate::gc::entry::{Entry, EntryState, Manifest};
 use crate::gc::history::Happening;
-use crate::gc::volume::{Class, VolumeName};
+use crate::gc::volume::{Class, Unmovable, VolumeName};
 use crate::host::engine::wire;
 use crate::host::pulse;
 use crate::host::quarantine::QuarantineError;
@@ -43,6 +43,7 @@ pub enum Recovered {
 impl Mover<'_> {
     /// Recovers every unfinished entry. A failure with one does not keep the others from being recovered.
     pub async fn recover(&mut self) -> Result<Vec<(Manifest, Result<Recovered, StepError>)>, StepError> {
+        self.check_engine().await?;
         self.quarantine.drop_empty_entries()?;
         let mut results = Vec::new();
         let entries = self.quarantine.entries()?;
@@ -97,7 +98,7 @@ impl Mover<'_> {
         told: &wire::Volume,
     ) -> Result<Recovered, StepError> {
         if is_plain(told) {
-            if self.volumes.observe(&manifest.name).directory.is_none() {
+            if self.observe(&manifest.name)?.directory.is_none() {
                 // The engine took a directory for a volume that was removed since; see `commit_unlisted`.
                 self.place(manifest, &manifest.name).await?;
                 return Ok(Recovered::Restored);
@@ -137,7 +138,7 @@ impl Mover<'_> {
 
     /// What the engine does not list goes back as it was, when its directory is there still.
     fn put_back_unlisted(&mut self, manifest: &Manifest) -> Result<bool, StepError> {
-        if self.volumes.observe(&manifest.name).directory.is_none() {
+        if self.observe(&manifest.name)?.directory.is_none() {
             return Ok(false);
         }
         match self.quarantine.put_back(&self.volumes, manifest) {
@@ -169,7 +170,7 @@ impl Mover<'_> {
             self.commit(manifest)?;
             return Ok(Recovered::Committed);
         };
-        if !self.is_still_its_husk(manifest, &told) {
+        if !self.is_still_its_husk(manifest, &told)? {
             self.commit(manifest)?;
             return Ok(Recovered::Committed);
         }
@@ -193,11 +194,15 @@ impl Mover<'_> {
     }
 
     /// Whether the engine still lists the very volume whose data is in the entry, without data.
-    pub(super) fn is_still_its_husk(&self, manifest: &Manifest, told: &wire::Volume) -> bool {
-        let seen = self.volumes.observe(&manifest.name);
-        is_plain(told)
+    pub(super) fn is_still_its_husk(
+        &self,
+        manifest: &Manifest,
+        told: &wire::Volume,
+    ) -> Result<bool, StepError> {
+        let seen = self.observe(&manifest.name)?;
+        Ok(is_plain(told)
             && seen.data.is_none()
-            && seen.directory.is_some_and(|facts| facts.identity.is_same(&manifest.volume_directory))
+            && seen.directory.is_some_and(|facts| facts.identity.is_same(&manifest.volume_directory)))
     }
 
     async fn recover_restoring(
@@ -205,7 +210,7 @@ impl Mover<'_> {
         manifest: &Manifest,
         name: &VolumeName,
     ) -> Result<Recovered, StepError> {
-        let there = self.volumes.observe(name);
+        let there = self.observe(name)?;
         if self.quarantine.data_facts(&manifest.entry)?.is_some() {
             if there.directory.is_some() && there.data.is_none() {
                 // The directory was made, by us: an engine that was restarted since may already list it, without data.
@@ -223,6 +228,10 @@ impl Mover<'_> {
             self.quarantine.sync_given(&self.volumes, &manifest.entry, name)?;
             self.finish_restore(manifest, name).await?;
             return Ok(Recovered::Restored);
+        }
+        // What is no directory may lead to it.
+        if there.directory.is_none() && there.unmovable.contains(&Unmovable::NotADirectory) {
+            return Err(self.unclear(name));
         }
         // It had been placed, and somebody removed the volume since: nothing is left to bring back.
         self.remember_name(manifest)?;

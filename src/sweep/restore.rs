@@ -125,6 +125,7 @@ impl Mover<'_> {
 
     async fn check_restorable(&self, manifest: &Manifest, name: &VolumeName) -> Result<(), StepError> {
         self.check_entry(manifest, name)?;
+        self.check_engine().await?;
         if self.engine.reading().volume(name).await?.is_some() {
             return Err(StepError::Refused(format!(
                 "a volume named {name} exists. Restore under another name (`volgc restore {0} --as NEW`), or quarantine the \
@@ -178,6 +179,8 @@ impl Mover<'_> {
             self.give_up(manifest, name).await?;
             return Err(StepError::Fault { action: "asking the engine to make the volume", source });
         }
+        // Another engine is asked for nothing: the manifest says `restoring`, and recovery goes on with the right one.
+        self.check_engine().await?;
         match self.engine.create_volume(name, &manifest.driver, &manifest.labels).await {
             Ok(()) => {}
             Err(error) if error.is_final_refusal() => {
@@ -211,10 +214,10 @@ impl Mover<'_> {
 
     /// I1: who asked for an entry to be kept wants its volume to be kept.
     fn carry_over_holds(&mut self, manifest: &Manifest, name: &VolumeName) -> Result<(), StepError> {
-        let Some(directory) = self.volumes.observe(name).directory else { return Ok(()) };
+        let Some(directory) = self.observe(name)?.directory else { return Ok(()) };
         let identity = VolumeIdentity::Directory(directory.identity);
         let volume = HoldTarget::Volume { name: name.clone(), identity };
-        self.ledger.carry_over_holds(&manifest.entry, &volume)?;
+        self.ledger.carry_over_holds(&HoldTarget::Entry { entry: manifest.entry.clone() }, &volume)?;
         Ok(())
     }
 

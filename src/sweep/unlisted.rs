@@ -63,7 +63,7 @@ impl Mover<'_> {
         fault::at(Point::UnlistedAskLast)
             .map_err(|source| StepError::Fault { action: "asking the engine once more", source })?;
         let is_listed = self.engine.reading().volume(&manifest.name).await?.is_some();
-        if is_listed && self.volumes.observe(&manifest.name).directory.is_none() {
+        if is_listed && self.observe(&manifest.name)?.directory.is_none() {
             self.place(manifest, &manifest.name).await?;
             return Ok(Recovered::Restored);
         }

@@ -67,26 +67,27 @@ async fn locate_all(
                 )
             }));
         }
-        match whereabouts {
-            Whereabouts::Inside(volume) => {
-                answer.references.extend(holders.into_iter().map(|holder| Reference {
-                    volume: volume.clone(),
-                    witness: Witness::BindSources,
-                    holder,
-                }));
+        for whereabouts in whereabouts {
+            match whereabouts {
+                Whereabouts::Inside(volume) => {
+                    answer.references.extend(holders.iter().map(|holder| Reference {
+                        volume: volume.clone(),
+                        witness: Witness::BindSources,
+                        holder: holder.clone(),
+                    }));
+                }
+                Whereabouts::Above => {
+                    let names: Vec<&str> = holders.iter().map(|holder| holder.name.as_str()).collect();
+                    answer.notes.push(format!(
+                        "{} binds {}, which lies above every volume: no reference to any one of them",
+                        names.join(", "),
+                        path.display()
+                    ));
+                }
+                Whereabouts::Quarantined(entry) => {
+                    answer.entry_holders.extend(holders.iter().map(|holder| (entry.clone(), holder.clone())));
+                }
             }
-            Whereabouts::Above => {
-                let names: Vec<&str> = holders.iter().map(|holder| holder.name.as_str()).collect();
-                answer.notes.push(format!(
-                    "{} binds {}, which lies above every volume: no reference to any one of them",
-                    names.join(", "),
-                    path.display()
-                ));
-            }
-            Whereabouts::Quarantined(entry) => {
-                answer.entry_holders.extend(holders.into_iter().map(|holder| (entry.clone(), holder)));
-            }
-            Whereabouts::Elsewhere => {}
         }
     }
     Ok(answer)
@@ -98,7 +99,7 @@ pub(super) async fn locate(
     index: Arc<VolumeIndex>,
     path: PathBuf,
     witness: Witness,
-) -> Result<(Whereabouts, bool), EvidenceError> {
+) -> Result<(BTreeSet<Whereabouts>, bool), EvidenceError> {
     let silent = |why: String| EvidenceError::Silent { witness, why };
     let shown = path.clone();
     let look = tokio::task::spawn_blocking(move || Ok((index.locate(&path)?, index.exists(&path)?)));

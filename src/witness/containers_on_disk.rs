@@ -43,7 +43,7 @@ use raw::Needles;
 const PATIENCE: Duration = Duration::from_secs(20);
 
 /// Where each host path that a container names leads.
-type Places = BTreeMap<PathBuf, Whereabouts>;
+type Places = BTreeMap<PathBuf, BTreeSet<Whereabouts>>;
 
 /// The volumes of one container, each with the way it is named.
 type Held = BTreeMap<VolumeName, String>;
@@ -147,7 +147,7 @@ async fn locate(
     index: Arc<VolumeIndex>,
     path: PathBuf,
     directory: &str,
-) -> Result<Whereabouts, EvidenceError> {
+) -> Result<BTreeSet<Whereabouts>, EvidenceError> {
     let refused = |why: &str| {
         let containers = index.root().join("containers");
         silent(format!(
@@ -266,7 +266,7 @@ impl Known<'_> {
                     held.entry(name.clone()).or_insert_with(|| claim.how.clone());
                 }
                 Target::Path(path) => {
-                    if let Some(name) = self.inside(path) {
+                    for name in self.inside(path) {
                         held.entry(name.clone()).or_insert_with(|| claim.how.clone());
                     }
                 }
@@ -298,21 +298,24 @@ impl Known<'_> {
         for container in listed {
             let names = container.mounts.iter().filter_map(|mount| mount.name.as_deref());
             volumes.extend(names.filter_map(|name| VolumeName::new(name).ok()));
-            volumes.extend(sources(container).filter_map(|path| self.inside(&path).cloned()));
+            volumes
+                .extend(sources(container).flat_map(|path| self.inside(&path).cloned().collect::<Vec<_>>()));
         }
         Some(volumes)
     }
 
-    fn inside(&self, path: &Path) -> Option<&VolumeName> {
-        match self.places.get(path)? {
+    fn inside(&self, path: &Path) -> impl Iterator<Item = &VolumeName> {
+        self.places.get(path).into_iter().flatten().filter_map(|whereabouts| match whereabouts {
             Whereabouts::Inside(name) => Some(name),
-            Whereabouts::Above | Whereabouts::Elsewhere | Whereabouts::Quarantined(_) => None,
-        }
+            Whereabouts::Above | Whereabouts::Quarantined(_) => None,
+        })
     }
 
     fn notes_of_ancestors(&self, told: &Told, shown: &str) -> Vec<String> {
         let paths: BTreeSet<&Path> = told.claims.iter().filter_map(|claim| claim.path()).collect();
-        let above = paths.into_iter().filter(|path| self.places.get(*path) == Some(&Whereabouts::Above));
+        let is_above =
+            |path: &&Path| self.places.get(*path).is_some_and(|places| places.contains(&Whereabouts::Above));
+        let above = paths.into_iter().filter(is_above);
         let note = "which lies above every volume: no reference to any one of them";
         above.map(|path| format!("{shown} binds {}, {note}", path.display())).collect()
     }

@@ -1,6 +1,6 @@
 //! The volumes of one observation, found by name, by directory identity, and by path.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::ffi::OsString;
 use std::os::fd::AsFd;
 use std::os::unix::ffi::OsStringExt as _;
@@ -14,7 +14,7 @@ use crate::gc::entry::EntryId;
 use crate::gc::reference::Holder;
 use crate::gc::volume::{Class, DirectoryIdentity, VolumeName};
 use crate::host::directory;
-use crate::host::quarantine::DIRECTORY as QUARANTINE;
+use crate::host::quarantine::{DIRECTORY as QUARANTINE, entry_of};
 use crate::host::volumes_dir::{Observed, VolumesDir};
 
 /// How many links one path may go through: as many as the kernel allows (`path_resolution(7)`).
@@ -24,7 +24,7 @@ const MOST_LINKS: usize = 40;
 type Place = (u64, u64);
 
 /// Where a path leads, seen from the volumes.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Whereabouts {
     /// At or below the directory of this volume, or of a name that would be its directory.
     Inside(VolumeName),
@@ -32,8 +32,6 @@ pub enum Whereabouts {
     Above,
     /// At or below this entry of the quarantine.
     Quarantined(EntryId),
-    /// Elsewhere.
-    Elsewhere,
 }
 
 /// A host path in the driver options of a volume.
@@ -145,46 +143,55 @@ impl VolumeIndex {
         self.by_place.get(&(device, inode))
     }
 
-    /// Where an absolute host path leads: by device and inode through symlinks, and for what does not exist by the deepest
-    /// directory that does. Blocks on the file system.
+    /// Where an absolute host path leads, by its text, by every link on its way, and by device and inode of what it ends at; for
+    /// what does not exist by the deepest directory that does. All of them, because who uses the path needs each (I1): a link
+    /// among the volumes is named like one and leads into another. None when it leads elsewhere. Blocks on the file system.
     ///
     /// # Errors
     ///
     /// When a part of the path cannot be looked at: then nothing is known (I2).
-    pub fn locate(&self, path: &Path) -> rustix::io::Result<Whereabouts> {
-        let by_text = self.locate_by_text(path);
-        if self.directory.is_none() || by_text != Whereabouts::Elsewhere {
-            return Ok(by_text);
+    pub fn locate(&self, path: &Path) -> rustix::io::Result<BTreeSet<Whereabouts>> {
+        let mut found: BTreeSet<Whereabouts> = self.locate_by_text(path).into_iter().collect();
+        if self.directory.is_none() {
+            return Ok(found);
         }
-        let (real, rest) = resolve(&self.view, path)?;
-        let mut below = rest;
+        let way = resolve(&self.view, path)?;
+        for link in &way.links {
+            let (Some(parent), Some(name)) = (link.parent(), link.file_name()) else { continue };
+            found.extend(self.locate_by_place(parent, Path::new(name))?);
+        }
+        found.extend(self.locate_by_place(&way.real, &way.rest)?);
+        Ok(found)
+    }
+
+    /// By device and inode of `real`, in which nothing is a link, and of what is above it; `rest` is what the path goes on with.
+    fn locate_by_place(&self, real: &Path, rest: &Path) -> rustix::io::Result<Option<Whereabouts>> {
+        let whole = real.join(rest);
         for ancestor in real.ancestors() {
             let facts = match facts_at(&seen_through(&self.view, ancestor)) {
                 Ok(facts) => facts,
-                // It went away between resolving and looking: resolve what is left of it.
+                // It went away between resolving and looking: what is left of the path tells.
                 Err(Errno::NOENT) => continue,
                 Err(error) => return Err(error),
             };
             let place = place_of(&facts.identity);
             if let Some(name) = self.by_place.get(&place) {
-                return Ok(Whereabouts::Inside(name.clone()));
+                return Ok(Some(Whereabouts::Inside(name.clone())));
             }
+            let below = whole.strip_prefix(ancestor).unwrap_or(rest);
             if self.quarantine_place == Some(place)
-                && let Some(entry) = first_entry(&below)
+                && let Some(entry) = first_entry(below)
             {
-                return Ok(Whereabouts::Quarantined(entry));
+                return Ok(Some(Whereabouts::Quarantined(entry)));
             }
             if self.volumes_place == Some(place) {
-                return Ok(first_name(&below).map_or(Whereabouts::Above, Whereabouts::Inside));
+                return Ok(Some(first_name(below).map_or(Whereabouts::Above, Whereabouts::Inside)));
             }
-            if below.as_os_str().is_empty() && ancestor == real && self.ancestors.contains(&place) {
-                return Ok(Whereabouts::Above);
-            }
-            if let Some(name) = ancestor.file_name() {
-                below = Path::new(name).join(below);
+            if below.as_os_str().is_empty() && self.ancestors.contains(&place) {
+                return Ok(Some(Whereabouts::Above));
             }
         }
-        Ok(Whereabouts::Elsewhere)
+        Ok(None)
     }
 
     /// Whether anything is at an absolute host path, links followed. Nothing is opened.
@@ -193,22 +200,21 @@ impl VolumeIndex {
     ///
     /// When a part of the path cannot be looked at.
     pub fn exists(&self, path: &Path) -> rustix::io::Result<bool> {
-        resolve(&self.view, path).map(|(_, rest)| rest.as_os_str().is_empty())
+        resolve(&self.view, path).map(|way| way.rest.as_os_str().is_empty())
     }
 
-    /// The same by the text of the path alone, `.` and `..` and doubled slashes taken out. It never says less than the
-    /// comparison by identity for paths below the root as the engine writes it, and it still says so after a volume's data was
-    /// renamed away.
-    fn locate_by_text(&self, path: &Path) -> Whereabouts {
+    /// The same by the text of the path alone, `.` and `..` and doubled slashes taken out. It still says where a path led after a
+    /// volume's data was renamed away.
+    fn locate_by_text(&self, path: &Path) -> Option<Whereabouts> {
         let path = normalised(path);
         if let Some(entry) = path.strip_prefix(self.root.join(QUARANTINE)).ok().and_then(first_entry) {
-            return Whereabouts::Quarantined(entry);
+            return Some(Whereabouts::Quarantined(entry));
         }
         let volumes = self.root.join("volumes");
         match path.strip_prefix(&volumes) {
-            Ok(below) => first_name(below).map_or(Whereabouts::Above, Whereabouts::Inside),
-            Err(_) if volumes.starts_with(&path) => Whereabouts::Above,
-            Err(_) => Whereabouts::Elsewhere,
+            Ok(below) => Some(first_name(below).map_or(Whereabouts::Above, Whereabouts::Inside)),
+            Err(_) if volumes.starts_with(&path) => Some(Whereabouts::Above),
+            Err(_) => None,
         }
     }
 }
@@ -218,7 +224,7 @@ fn place_of(identity: &DirectoryIdentity) -> Place {
 }
 
 fn first_entry(below: &Path) -> Option<EntryId> {
-    first_name(below).and_then(|name| EntryId::new(name.as_str()).ok())
+    first_name(below).and_then(|name| entry_of(name.as_str()))
 }
 
 fn first_name(below: &Path) -> Option<VolumeName> {
@@ -271,16 +277,25 @@ fn facts_at(path: &Path) -> rustix::io::Result<directory::Facts> {
 
 /// Where a host path, looked at below `view`, leads when every link in it is followed, also one whose target is not there.
 pub fn without_links(view: &Path, path: &Path) -> rustix::io::Result<PathBuf> {
-    resolve(view, path).map(|(real, rest)| real.join(rest))
+    resolve(view, path).map(|way| way.real.join(way.rest))
 }
 
-/// The real path of the deepest part of `path` that exists, and what is left of it. Links are followed by hand, because one whose
-/// target was just renamed into the quarantine must still lead there, and because an absolute one begins at the host's root
-/// directory and not at that of this process.
-fn resolve(view: &Path, path: &Path) -> rustix::io::Result<(PathBuf, PathBuf)> {
+/// The way that a path goes.
+struct Way {
+    /// The real path of the deepest part of it that exists.
+    real: PathBuf,
+    /// What is left of it below that.
+    rest: PathBuf,
+    /// Every link that was followed, by the real path of its directory and its name.
+    links: Vec<PathBuf>,
+}
+
+/// The way that `path` goes. Links are followed by hand, because one whose target was just renamed into the quarantine must still
+/// lead there, and because an absolute one begins at the host's root directory and not at that of this process.
+fn resolve(view: &Path, path: &Path) -> rustix::io::Result<Way> {
     let mut real = PathBuf::from("/");
     let mut todo: Vec<OsString> = path.components().rev().filter_map(step).collect();
-    let mut links = 0;
+    let mut links = Vec::new();
     while let Some(name) = todo.pop() {
         if name == ".." {
             real.pop();
@@ -289,8 +304,8 @@ fn resolve(view: &Path, path: &Path) -> rustix::io::Result<(PathBuf, PathBuf)> {
         let next = real.join(&name);
         match rustix::fs::readlink(seen_through(view, &next), Vec::new()) {
             Ok(target) => {
-                links += 1;
-                if links > MOST_LINKS {
+                links.push(next);
+                if links.len() > MOST_LINKS {
                     return Err(Errno::LOOP);
                 }
                 let target = PathBuf::from(OsString::from_vec(target.into_bytes()));
@@ -304,12 +319,12 @@ fn resolve(view: &Path, path: &Path) -> rustix::io::Result<(PathBuf, PathBuf)> {
             Err(Errno::NOENT | Errno::NOTDIR) => {
                 todo.push(name);
                 let rest: PathBuf = todo.iter().rev().collect();
-                return Ok((real, normalised(&rest)));
+                return Ok(Way { real, rest: normalised(&rest), links });
             }
             Err(error) => return Err(error),
         }
     }
-    Ok((real, PathBuf::new()))
+    Ok(Way { real, rest: PathBuf::new(), links })
 }
 
 fn step(component: Component<'_>) -> Option<OsString> {

@@ -22,7 +22,7 @@ use crate::host::proc::mountinfo::MountLine;
 use crate::host::proc::namespaces::{self, Namespace};
 use crate::host::proc::{self, ProcError, sight, task};
 use crate::host::pulse;
-use crate::host::quarantine::QuarantineDir;
+use crate::host::quarantine::{QuarantineDir, directories_of};
 use crate::host::volumes_dir::VolumesDir;
 use places::{Concern, Places, Points, Views};
 
@@ -123,11 +123,11 @@ fn targets(names: Vec<VolumeName>, directory: &VolumesDir) -> Result<Vec<Target<
     if let Some(quarantine) = quarantine {
         let place = place_of(quarantine.descriptor())?;
         let entries = quarantine.entry_ids().map_err(|error| silent(error.to_string()))?;
-        targets.extend(
-            entries
-                .into_iter()
-                .map(|entry| Target { places: vec![place.join(entry.as_str())], key: Key::Entry(entry) }),
-        );
+        // Both places: its deletion may begin, or have begun, at any moment.
+        targets.extend(entries.into_iter().map(|entry| Target {
+            places: directories_of(&entry).iter().map(|name| place.join(name)).collect(),
+            key: Key::Entry(entry),
+        }));
     }
     Ok(targets)
 }

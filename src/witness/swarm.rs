@@ -225,16 +225,17 @@ async fn references(index: &Arc<VolumeIndex>, claims: &[Claim<'_>]) -> Result<An
     for (lead, holders) in leads {
         let held =
             |volume: &VolumeName| holders.iter().map(|holder| reference(volume, holder)).collect::<Vec<_>>();
-        match reach(index, &lead).await? {
-            Reach::Nothing => {}
-            Reach::One(volume) => answer.references.extend(held(&volume)),
-            Reach::All => answer.references.extend(known.keys().flat_map(|volume| held(volume))),
-            Reach::Above(path) => {
-                let names: Vec<&str> = holders.iter().map(|holder| holder.name.as_str()).collect();
-                answer.notes.push(format!(
-                    "service {} binds {path}, which lies above every volume: no reference to any one of them",
-                    names.join(", ")
-                ));
+        for reach in reach(index, &lead).await? {
+            match reach {
+                Reach::One(volume) => answer.references.extend(held(&volume)),
+                Reach::All => answer.references.extend(known.keys().flat_map(|volume| held(volume))),
+                Reach::Above(path) => {
+                    let names: Vec<&str> = holders.iter().map(|holder| holder.name.as_str()).collect();
+                    answer.notes.push(format!(
+                        "service {} binds {path}, which lies above every volume: no reference to any one of them",
+                        names.join(", ")
+                    ));
+                }
             }
         }
     }
@@ -276,32 +277,29 @@ fn by_name(
 
 /// Which volumes a host path leads into.
 enum Reach {
-    Nothing,
     One(VolumeName),
     All,
     /// None by itself, although all lie below this path.
     Above(String),
 }
 
-async fn reach(index: &Arc<VolumeIndex>, lead: &Lead) -> Result<Reach, EvidenceError> {
+async fn reach(index: &Arc<VolumeIndex>, lead: &Lead) -> Result<Vec<Reach>, EvidenceError> {
     let (path, begins) = match lead {
-        Lead::Nowhere => return Ok(Reach::Nothing),
-        Lead::Anywhere => return Ok(Reach::All),
+        Lead::Nowhere => return Ok(Vec::new()),
+        Lead::Anywhere => return Ok(vec![Reach::All]),
         Lead::Path(path) => (path, None),
         Lead::Below(path, begins) => (path, Some(begins)),
     };
-    Ok(match (binds::locate(Arc::clone(index), path.clone(), Witness::Swarm).await?.0, begins) {
-        (Whereabouts::Elsewhere | Whereabouts::Quarantined(_), _) => Reach::Nothing,
-        (Whereabouts::Inside(volume), _) => Reach::One(volume),
-        (Whereabouts::Above, None) => Reach::Above(path.display().to_string()),
+    let (places, _) = binds::locate(Arc::clone(index), path.clone(), Witness::Swarm).await?;
+    let reach = |whereabouts| match (whereabouts, begins) {
+        (Whereabouts::Quarantined(_), _) => None,
+        (Whereabouts::Inside(volume), _) => Some(Reach::One(volume)),
+        (Whereabouts::Above, None) => Some(Reach::Above(path.display().to_string())),
         (Whereabouts::Above, Some(begins)) => {
-            if can_go_on(path, begins, &index.root().join("volumes")) {
-                Reach::All
-            } else {
-                Reach::Nothing
-            }
+            can_go_on(path, begins, &index.root().join("volumes")).then_some(Reach::All)
         }
-    })
+    };
+    Ok(places.into_iter().filter_map(reach).collect())
 }
 
 /// Whether a step whose name begins with `begins`, in a directory above the volumes, can be the next one towards them. Where the

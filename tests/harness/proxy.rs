@@ -28,6 +28,8 @@ pub enum Treat {
     HalfAnswer,
     /// Delivered when [`Proxy::release`] is called, whether or not its sender still waits.
     Hold,
+    /// The same, but answered with this status at once.
+    AnswerAndHold(u16),
 }
 
 /// A proxy on a socket of its own.
@@ -174,7 +176,10 @@ impl Shared {
             Some(Treat::Close) => return Ok(()),
             Some(Treat::Answer(status)) => return answer(client, status, r#"{"message":"made up"}"#),
             Some(Treat::Delay(time)) => thread::sleep(time),
-            Some(Treat::Hold) => {
+            Some(Treat::Hold | Treat::AnswerAndHold(_)) => {
+                if let Some(Treat::AnswerAndHold(status)) = treat {
+                    answer(client, status, r#"{"message":"made up"}"#)?;
+                }
                 let state = self.state();
                 drop(self.changed.wait_while(state, |state| !state.released));
             }
@@ -184,7 +189,7 @@ impl Shared {
         let (status, text) = http::request(&self.engine, &method, &path, "application/json", &body, limit)?;
         self.state().delivered.push((name, status));
         match treat {
-            Some(Treat::LoseAnswer) => Ok(()),
+            Some(Treat::LoseAnswer | Treat::AnswerAndHold(_)) => Ok(()),
             Some(Treat::HalfAnswer) => half_answer(client, status, &text),
             Some(Treat::AnswerInstead(other)) => answer(client, other, r#"{"message":"made up"}"#),
             _ => answer(client, status, &text),

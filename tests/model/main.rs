@@ -48,6 +48,7 @@ const NOT_MODELLED: &[(Point, &str)] = &[
     (Point::DropTemporary, "a temporary manifest is read by nobody"),
     (Point::DropSync, "an entry that comes back by a power cut is dropped again"),
     (Point::RestoreDirectoryMode, "one step with `restore.make_directory`"),
+    (Point::RestoreSyncDirectory, "the same"),
     (Point::RestoreSyncVolumes, "one step with `restore.sync`"),
     (Point::RetakeRename, "one step with the look before it"),
     (Point::RetakeSync, "the same"),

@@ -6,7 +6,7 @@ use std::os::unix::fs::symlink;
 use crate::harness::{Contents, NO_GRACE, Volgc, fill, on_each_engine};
 use crate::twins::{
     BOTH, KEPT, LOST, app, assert_app_finds_its_data, assert_app_finds_nothing, assert_holder, assert_kept,
-    assert_pruned, assert_removed, make,
+    assert_pruned, assert_removed, make, on_data,
 };
 
 on_each_engine! {
@@ -72,6 +72,44 @@ on_each_engine! {
 
         let volgc = assert_kept(&engine, &[]);
         assert_holder(&volgc, KEPT, "bind_sources", "container", &app(KEPT));
+        assert_app_finds_its_data(&engine);
+    }
+
+    /// A link has a name like a volume's and leads into another one; the container was never started, so no mount shows it.
+    fn a_container_binds_a_link_among_the_volumes(engine: PrivateEngine) {
+        for volume in BOTH {
+            make(&engine, volume);
+            let link = engine.volumes_dir().join(format!("link-to-{volume}"));
+            symlink(volume, &link).unwrap();
+            let bind = on_data(&link.join("_data"));
+            engine.docker(&["create", "--name", &app(volume), "-v", &bind, "bb", "cat", "/data/PG_VERSION"]);
+        }
+        assert_pruned(&engine);
+        assert_app_finds_nothing(&engine);
+
+        let volgc = assert_kept(&engine, &[]);
+        assert_holder(&volgc, KEPT, "bind_sources", "container", &app(KEPT));
+        assert_app_finds_its_data(&engine);
+    }
+
+    /// Both volumes are needed: the one that has the link, and the one that it leads into.
+    fn a_container_binds_a_link_in_the_data_of_another_volume(engine: PrivateEngine) {
+        for volume in BOTH {
+            let on_the_way = format!("way-to-{volume}");
+            make(&engine, volume);
+            engine.create_volume(&on_the_way, &[]);
+            let link = engine.volume_data(&on_the_way).join("current");
+            symlink(format!("../../{volume}/_data"), &link).unwrap();
+            let bind = on_data(&link);
+            engine.docker(&["create", "--name", &app(volume), "-v", &bind, "bb", "cat", "/data/PG_VERSION"]);
+        }
+        assert_pruned(&engine);
+        assert_app_finds_nothing(&engine);
+
+        let volgc = assert_kept(&engine, &[&engine.volume_data("way-to-kept").join("current")]);
+        for needed in [KEPT, "way-to-kept"] {
+            assert_holder(&volgc, needed, "bind_sources", "container", &app(KEPT));
+        }
         assert_app_finds_its_data(&engine);
     }
 }

@@ -224,11 +224,15 @@ impl ChangingEngine {
         if let Some(why) = self.cluster_danger().await {
             return DeleteAnswer::Refused(why);
         }
+        // Not to be able to tell is to be told of a proxy.
+        let is_direct = self.engine.is_direct().await.unwrap_or(false);
         let options = RemoveVolumeOptionsBuilder::new().force(false).build();
         let call = self.docker.remove_volume(name.as_str(), Some(options));
         let patience = delete_patience();
         match pulse::bounded(patience, call).await {
             Ok(Ok(())) => DeleteAnswer::Forgotten,
+            // A proxy that gives up may say so in its own words while the request is still on its way (I5).
+            Ok(Err(error)) if !is_direct && is_internal_error(&error) => DeleteAnswer::Unknown(chain(&error)),
             Ok(Err(error)) => delete_answer(error),
             Err(_) => DeleteAnswer::Unknown(format!("no answer within {} s", patience.as_secs())),
         }
@@ -281,6 +285,11 @@ fn for_bollard(error: &TransportError) -> bollard::errors::Error {
         TransportError::Http(_) => std::io::ErrorKind::ConnectionAborted,
     };
     bollard::errors::Error::IOError { err: std::io::Error::new(kind, chain(error)) }
+}
+
+/// Status 500, which a proxy answers as well as an engine.
+fn is_internal_error(error: &bollard::errors::Error) -> bool {
+    matches!(error, bollard::errors::Error::DockerResponseServerError { status_code: 500, .. })
 }
 
 fn delete_answer(error: bollard::errors::Error) -> DeleteAnswer {

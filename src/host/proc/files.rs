@@ -1,6 +1,7 @@
 //! What processes have open: files, mapped files, working directories, root directories, executables; and files that stand
 //! behind a block device.
 
+use std::collections::HashSet;
 use std::fmt;
 use std::os::fd::{AsFd, AsRawFd};
 
@@ -11,6 +12,9 @@ use rustix::io::Errno;
 use super::task::{self, Task};
 use super::{ProcError, sight};
 use crate::host::directory;
+
+/// How often processes are listed before it is an error that there are new ones each time.
+const TRIES: u32 = 16;
 
 /// How far up a path is looked for that the kernel can tell: deeper than anything that is made by accident.
 const MOST_LEVELS: u32 = 100_000;
@@ -91,25 +95,37 @@ pub(super) fn mount_id(fdinfo: &str) -> Result<Option<u64>, ProcError> {
 
 /// Shows `judge` everything that other processes use, and collects what it makes of it.
 ///
+/// A process may hand on what it has to a child and end between being listed and being looked at. So they are listed again until
+/// a list has none that was not looked at.
+///
 /// # Errors
 ///
-/// When a process that lives cannot be looked at (I2), unless it has capabilities that this one lacks.
+/// When a process that lives cannot be looked at (I2), unless it has capabilities that this one lacks; or when there are new
+/// processes each time.
 pub fn uses<T: Send>(judge: impl Fn(&Use) -> Option<T> + Sync) -> Result<Vec<T>, ProcError> {
     sight::check()?;
     // Our own descriptors of the directories at work are no use by somebody.
     let own = task::own()?;
-    let others = task::processes()?.into_iter().filter(|process| *process != own);
-    let found: Vec<Vec<T>> = others
-        .collect::<Vec<_>>()
-        .into_par_iter()
-        .map(|process| match uses_of(process, &judge) {
-            // The kernel shows such a process to nobody here, root included: a supervisor above this machine or container. To
-            // refuse for it would be to refuse for ever.
-            Err(ProcError::Denied { .. }) if task::is_more_privileged(process)? => Ok(Vec::new()),
-            found => found,
-        })
-        .collect::<Result<_, _>>()?;
-    Ok(found.into_iter().flatten().collect())
+    let mut looked_at = HashSet::from([own]);
+    let mut found = Vec::new();
+    for _ in 0..TRIES {
+        let listed = task::processes()?;
+        let new: Vec<u32> = listed.into_iter().filter(|process| looked_at.insert(*process)).collect();
+        if new.is_empty() {
+            return Ok(found);
+        }
+        let looks: Vec<Vec<T>> = new
+            .into_par_iter()
+            .map(|process| match uses_of(process, &judge) {
+                // The kernel shows such a process to nobody here, root included: a supervisor above this machine or container.
+                // To refuse for it would be to refuse for ever.
+                Err(ProcError::Denied { .. }) if task::is_more_privileged(process)? => Ok(Vec::new()),
+                found => found,
+            })
+            .collect::<Result<_, _>>()?;
+        found.extend(looks.into_iter().flatten());
+    }
+    Err(ProcError::Restless("the set of processes".to_owned()))
 }
 
 fn uses_of<T>(process: u32, judge: &impl Fn(&Use) -> Option<T>) -> Result<Vec<T>, ProcError> {
@@ -128,11 +144,14 @@ fn uses_of<T>(process: u32, judge: &impl Fn(&Use) -> Option<T>) -> Result<Vec<T>
         if namespaces.contains(&namespace) {
             continue;
         }
-        namespaces.push(namespace);
         open_files(task, &mut show)?;
         mapped_files(task, &mut show)?;
         if let Some(path) = path_of(&task.path("exe"))? {
             show(Manner::Executable, path);
+        }
+        // One that ended meanwhile may have shown a part or nothing: then the next one shows it.
+        if !task.is_ending()? {
+            namespaces.push(namespace);
         }
     }
     Ok(found)
@@ -235,4 +254,61 @@ pub fn loop_devices() -> Result<Vec<(String, Vec<u8>)>, ProcError> {
         devices.extend(text.map(|text| (name, text.strip_suffix(b"\n").unwrap_or(&text).to_vec())));
     }
     Ok(devices)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::disallowed_methods, reason = "files and processes for the test")]
+
+    use std::process::{Command, Stdio};
+    use std::time::{Duration, Instant};
+
+    use super::*;
+
+    /// Each process lives for a moment and hands its open file on to the next.
+    const RELAY: &str = r#"
+        open(F, "<", $ARGV[0]) or die; $SIG{CHLD} = "IGNORE"; chdir "/";
+        print "on\n"; close(STDOUT);
+        while (-e $ARGV[0]) { my $next = fork(); exit 0 if $next; select(undef, undef, undef, 0.004); }
+    "#;
+
+    #[test]
+    fn a_file_that_short_lived_processes_hand_on_is_seen_or_nothing_is_known() {
+        let directory = tempfile::tempdir().unwrap();
+        let baton = directory.path().join("baton");
+        std::fs::write(&baton, "").unwrap();
+        let relay = Command::new("perl")
+            .args(["-e", &format!("$| = 1; {RELAY}")])
+            .arg(&baton)
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let told = relay.wait_with_output().unwrap();
+        assert_eq!(told.stdout, b"on\n");
+        let wanted = FilePath::Told(baton.display().to_string().into_bytes());
+        let until = Instant::now() + Duration::from_secs(3);
+        let mut looks = 0;
+        let mut missed = 0;
+        while Instant::now() < until {
+            looks += 1;
+            let seen = uses(|seen| (seen.path == wanted).then_some(()));
+            missed += u32::from(seen.is_ok_and(|seen| seen.is_empty()));
+        }
+        std::fs::remove_file(&baton).unwrap();
+        assert_eq!(missed, 0, "of {looks} looks");
+    }
+
+    #[test]
+    fn a_thread_that_ends_is_told_from_one_that_lives() {
+        let own = Task { process: std::process::id(), thread: std::process::id() };
+        assert!(!own.is_ending().unwrap());
+        let mut child = Command::new("true").spawn().unwrap();
+        let ended = Task { process: child.id(), thread: child.id() };
+        while !ended.is_ending().unwrap() {
+            std::thread::yield_now();
+        }
+        child.wait().unwrap();
+        assert!(ended.is_ending().unwrap());
+    }
 }

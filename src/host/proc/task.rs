@@ -32,6 +32,20 @@ impl Task {
         namespace_id(&link).map(Some).ok_or(ProcError::Strange { path })
     }
 
+    /// Whether it has ended, or begun to: it gives up its memory first, then its files, and its namespace last (Linux `do_exit`).
+    pub fn is_ending(self) -> Result<bool, ProcError> {
+        /// `PF_EXITING` of the flags (Linux `include/linux/sched.h`).
+        const EXITING: u64 = 0x4;
+        let path = self.path("stat");
+        let Some(text) = read_whole(&path)? else { return Ok(true) };
+        // The name may hold anything, so what follows is counted from its end: state is the third field, flags the ninth.
+        let after_name = text.iter().rposition(|byte| *byte == b')').and_then(|end| text.get(end + 1..));
+        let fields = after_name.map(String::from_utf8_lossy);
+        let flags: Option<u64> =
+            fields.as_deref().and_then(|fields| fields.split_whitespace().nth(6)?.parse().ok());
+        Ok(flags.ok_or(ProcError::Strange { path })? & EXITING != 0)
+    }
+
     /// Its root directory, seen from the root of its namespace; none when it has ended.
     pub fn root(self) -> Result<Option<Vec<u8>>, ProcError> {
         link(&self.path("root"))

@@ -17,6 +17,7 @@ mod manifest;
 mod moving;
 mod names;
 
+use std::collections::BTreeSet;
 use std::ffi::CStr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
@@ -86,6 +87,14 @@ pub enum QuarantineError {
         /// The entry's directory.
         path: PathBuf,
     },
+    /// A mount where none may be.
+    #[error(
+        "something is mounted on {path}, so nothing in it was deleted (I6); unmount it, and the next sweep goes on"
+    )]
+    Mounted {
+        /// The directory.
+        path: PathBuf,
+    },
     /// The data is not what the manifest says.
     #[error(
         "{path} is not the directory that the manifest names; something exchanged it, so nothing was done"
@@ -94,6 +103,16 @@ pub enum QuarantineError {
         /// The directory.
         path: PathBuf,
     },
+}
+
+/// The entry whose directory has, or had, this name.
+pub fn entry_of(directory: &str) -> Option<EntryId> {
+    EntryId::new(directory.strip_prefix(DELETING).unwrap_or(directory)).ok()
+}
+
+/// The names that an entry's directory has: in quarantine, and once its deletion was begun.
+pub fn directories_of(entry: &EntryId) -> [String; 2] {
+    [entry.to_string(), format!("{DELETING}{entry}")]
 }
 
 /// The quarantine directory, held open.
@@ -129,24 +148,27 @@ impl QuarantineDir {
 
     /// Opens it, and makes it first where it does not exist: 0700, so that nobody but root reaches the data.
     pub fn open_or_make(root: BorrowedFd<'_>, root_path: &Path) -> Result<Self, QuarantineError> {
-        if let Some(existing) = Self::open_existing(root, root_path)? {
-            return Ok(existing);
-        }
         let path = root_path.join(DIRECTORY);
         let failed = |source| QuarantineError::Io {
             action: "make the quarantine directory",
             path: path.clone(),
             source,
         };
-        fault::at(Point::QuarantineMakeDirectory).map_err(failed)?;
-        match rustix::fs::mkdirat(root, DIRECTORY_C, Mode::RWXU) {
-            Ok(()) | Err(Errno::EXIST) => {}
-            Err(source) => return Err(failed(source)),
+        let existing = Self::open_existing(root, root_path)?;
+        if existing.is_none() {
+            fault::at(Point::QuarantineMakeDirectory).map_err(failed)?;
+            match rustix::fs::mkdirat(root, DIRECTORY_C, Mode::RWXU) {
+                Ok(()) | Err(Errno::EXIST) => {}
+                Err(source) => return Err(failed(source)),
+            }
         }
+        // I4: also where it exists, because whoever made it may have been killed before it had synced that.
         fault::at(Point::QuarantineSync).map_err(failed)?;
         rustix::fs::fsync(root).map_err(failed)?;
-        let directory = directory::open_child(root, DIRECTORY_C).map_err(failed)?;
-        Ok(Self { path, directory })
+        match existing {
+            Some(existing) => Ok(existing),
+            None => Ok(Self { directory: directory::open_child(root, DIRECTORY_C).map_err(failed)?, path }),
+        }
     }
 
     /// Its path, for messages.
@@ -182,7 +204,7 @@ impl QuarantineDir {
             if !facts.is_directory {
                 continue;
             }
-            if let Some(id) = shown.strip_prefix(DELETING).and_then(|id| EntryId::new(id).ok()) {
+            if let (true, Some(id)) = (shown.starts_with(DELETING), entry_of(&shown)) {
                 entries.push(Entry::Deleting(id));
                 continue;
             }
@@ -196,11 +218,11 @@ impl QuarantineDir {
         Ok(entries)
     }
 
-    /// The entries by the names of their directories, whatever their manifests say.
-    pub fn entry_ids(&self) -> Result<Vec<EntryId>, QuarantineError> {
+    /// The entries by the names of their directories, whatever their manifests say, and whether or not their deletion was begun.
+    pub fn entry_ids(&self) -> Result<BTreeSet<EntryId>, QuarantineError> {
         let names = directory::list(self.directory.as_fd())
             .map_err(|source| self.io("list", self.path.clone(), source))?;
-        Ok(names.iter().filter_map(|(name, _)| EntryId::new(directory::shown(name)).ok()).collect())
+        Ok(names.iter().filter_map(|(name, _)| entry_of(&directory::shown(name))).collect())
     }
 
     /// What the data directory of an entry is; none when the data is not there.

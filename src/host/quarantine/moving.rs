@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{AtFlags, Gid, Mode, RenameFlags, Uid};
 use rustix::io::Errno;
 
-use super::{DATA, DELETING, QuarantineDir, QuarantineError, manifest};
+use super::{DATA, QuarantineDir, QuarantineError, directories_of, manifest};
 use crate::gc::entry::{EntryId, Manifest, Ownership};
 use crate::gc::volume::VolumeName;
 use crate::host::directory::{self, Facts};
@@ -87,7 +87,10 @@ impl QuarantineDir {
         }
         // mkdir(2) takes the umask off.
         fault::at(Point::RestoreDirectoryMode).map_err(failed)?;
-        rustix::fs::chmodat(volumes.volumes(), &c_name, VOLUME_MODE, AtFlags::empty()).map_err(failed)
+        rustix::fs::chmodat(volumes.volumes(), &c_name, VOLUME_MODE, AtFlags::empty()).map_err(failed)?;
+        // I4: data is renamed into it next, and must not lie in a directory that a power cut takes away.
+        fault::at(Point::RestoreSyncDirectory).map_err(failed)?;
+        rustix::fs::fsync(volumes.volumes()).map_err(failed)
     }
 
     /// Renames the data into the directory of a volume that is being restored.
@@ -258,6 +261,7 @@ impl QuarantineDir {
         let mut deleted = Deleted::default();
         match directory::open_child(entry.as_fd(), DATA) {
             Ok(data) => {
+                self.check_unmounted(entry.as_fd(), data.as_fd(), &path)?;
                 fault::at(Point::DeleteContents).map_err(failed)?;
                 deleted = unlink::delete_contents(data.as_fd(), options, stop)
                     .map_err(|source| DeletionError::Unlink { path: path.join("data"), source })?;
@@ -275,6 +279,25 @@ impl QuarantineDir {
         }
         self.remove_entry_directory(&directory_name, &path)?;
         Ok(deleted)
+    }
+
+    /// I6: the walk stays on the mount that it begins on, so that must be the quarantine's own.
+    fn check_unmounted(
+        &self,
+        entry: BorrowedFd<'_>,
+        data: BorrowedFd<'_>,
+        path: &Path,
+    ) -> Result<(), QuarantineError> {
+        let facts = |of| directory::facts(of).map_err(|source| self.io("look at", path.to_owned(), source));
+        let own = facts(self.directory.as_fd())?;
+        for (descriptor, shown) in [(entry, path.to_owned()), (data, path.join("data"))] {
+            let facts = facts(descriptor)?;
+            let is_elsewhere = facts.mount_id != own.mount_id || facts.identity.device != own.identity.device;
+            if facts.is_mount_root || is_elsewhere {
+                return Err(QuarantineError::Mounted { path: shown });
+            }
+        }
+        Ok(())
     }
 
     /// Removes a volume's directory that holds nothing and that the engine does not know. `rmdir` refuses anything else. An
@@ -342,7 +365,8 @@ pub enum DeletionError {
 }
 
 fn deleting_name(id: &EntryId) -> String {
-    format!("{DELETING}{id}")
+    let [_, deleting] = directories_of(id);
+    deleting
 }
 
 fn rename_directory(
@@ -357,4 +381,49 @@ fn rename_directory(
 fn sync_both(one: BorrowedFd<'_>, other: BorrowedFd<'_>) -> rustix::io::Result<()> {
     rustix::fs::fsync(one)?;
     rustix::fs::fsync(other)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::disallowed_methods, reason = "a directory for the test, and mounts in it")]
+
+    use std::process::Command;
+
+    use super::*;
+
+    fn mount(words: &[&str], at: &Path) {
+        let status = Command::new(words[0]).args(&words[1..]).arg(at).status().unwrap();
+        assert!(status.success(), "{words:?} {}", at.display());
+    }
+
+    /// I6: what is mounted exactly on what is to be emptied is somebody else's, on another file system or on the same one.
+    #[test]
+    fn what_is_mounted_on_the_data_is_not_deleted() {
+        let root = tempfile::tempdir().unwrap();
+        let open = std::fs::File::open(root.path()).unwrap();
+        let quarantine = QuarantineDir::open_or_make(open.as_fd(), root.path()).unwrap();
+        let id = EntryId::new("20261124-021500-0000001f").unwrap();
+        let entry = quarantine.path().join(deleting_name(&id));
+        let (data, precious) = (entry.join("data"), root.path().join("precious"));
+        std::fs::create_dir_all(&data).unwrap();
+        std::fs::create_dir(&precious).unwrap();
+        std::fs::write(data.join("own"), "own").unwrap();
+        std::fs::write(precious.join("file"), "precious").unwrap();
+        let finish = || quarantine.finish_deletion(&id, &DeleteOptions::default(), &|| false);
+        let bind = ["mount", "--bind", precious.to_str().unwrap()];
+        for words in [bind.as_slice(), &["mount", "-t", "tmpfs", "tmpfs"]] {
+            mount(words, &data);
+            std::fs::write(data.join("file"), "precious").unwrap();
+            let result = finish();
+            let left = std::fs::read_to_string(data.join("file"));
+            mount(&["umount"], &data);
+            assert_eq!(left.unwrap(), "precious", "{words:?}");
+            assert!(
+                matches!(result, Err(DeletionError::Quarantine(QuarantineError::Mounted { .. }))),
+                "{result:?}"
+            );
+        }
+        assert_eq!(finish().unwrap().files, 1);
+        assert!(!entry.exists() && precious.join("file").exists());
+    }
 }
