@@ -136,13 +136,14 @@ on_each_engine! {
             &["check"],
             &["release", "kept"],
             &["hold", "kept", "--reason", "again"],
-            &["hold", &host.id, "--reason", "an entry"],
         ] {
             works_at_once(&host, &mut service, words, 0);
         }
         // Nothing of that may have waited for the end of the step.
         let in_time = began.elapsed() < Duration::from_millis(REST_MS);
         host.moved.assert_whole(&engine, "meanwhile");
+        // This one waits: no deletion of the entry may be under way.
+        host.volgc.ok(&["hold", &host.id, "--reason", "an entry"]);
         wait_until("it is in quarantine", || host.volgc.quarantined_names().contains(&"moved".to_owned()));
         end(service);
         assert!(in_time, "the commands took {:?}", began.elapsed());
