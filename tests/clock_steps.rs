@@ -13,10 +13,8 @@
 
 mod harness;
 
-use std::process::Command;
-
 use harness::treasure::Treasure;
-use harness::{PrivateEngine, Volgc, on_each_engine, show};
+use harness::{PrivateEngine, Volgc, on_each_engine};
 
 /// Grace periods of days, and the usual limit for gaps.
 const CONFIG: &str = r#"
@@ -36,18 +34,9 @@ min_sightings = 2
 /// Runs a command that must succeed, with a wall clock so many days off.
 #[track_caller]
 fn at(volgc: &Volgc, days: i32, words: &[&str]) -> String {
-    let plain = volgc.command(words);
-    let output = Command::new("faketime")
-        .args(["--exclude-monotonic", "-f", &format!("{days:+}d")])
-        .arg(plain.get_program())
-        .args(plain.get_args())
-        .env_clear()
-        .envs(plain.get_envs().filter_map(|(name, value)| Some((name, value?))))
-        .current_dir(plain.get_current_dir().unwrap())
-        .output()
-        .unwrap_or_else(|error| panic!("cannot run faketime: {error}: run tests/setup"));
-    assert!(output.status.success(), "{days} days off, {words:?}: {}", show(&output));
-    String::from_utf8(output.stdout).unwrap()
+    let output = volgc.run_at(&format!("{days:+}d"), words);
+    assert_eq!(output.status, Some(0), "{days} days off, {words:?}: {output:?}");
+    output.stdout
 }
 
 /// The year that a report says it is.

@@ -185,6 +185,26 @@ on_each_engine! {
         delivered_and_resolved(&engine, &proxy, &volgc, &db);
     }
 
+    fn no_rollback_because_the_wall_clock_was_set_forward(engine: PrivateEngine) {
+        let proxy = Proxy::start(&engine);
+        let volgc = Volgc::new(&engine);
+        let db = killed_with_delete_on_its_way(&engine, &proxy, &volgc);
+        volgc.ok(&["hold", "db", "--reason", "wanted after all"]);
+        ended(&volgc.run_at("+2h", &["sweep"]), 3);
+        assert_kept(&engine, &db, "held, two hours later by the wall clock");
+        proxy.release(DELETE);
+        volgc.ok(&["release", "db"]);
+        volgc.ok(&["sweep"]);
+        assert_eq!(state(&volgc), "quarantined");
+        ended(&volgc.run_at("+2h", &["restore", "db"]), 4);
+        volgc.ok(&["restore", "db", "--as", "db-back"]);
+        // The entry that said so is gone, and the name is closed all the same.
+        volgc.ok(&["quarantine", "db-back"]);
+        ended(&volgc.run_at("+2h", &["restore", "db-back", "--as", "db"]), 4);
+        volgc.ok(&["restore", "db-back"]);
+        db.assert_back(&engine, "db-back", "restored");
+    }
+
     fn no_rollback_because_the_next_run_speaks_to_the_engine_directly(engine: PrivateEngine) {
         let proxy = Proxy::start(&engine);
         let volgc = Volgc::new(&engine);

@@ -158,6 +158,8 @@ const REVIEWED: &[(&str, &str, &str)] = &[
     ("src/config/mistake.rs", "slice", "only shows a mistake"),
     ("src/config/reader.rs", "count", "what is no number is noted as a mistake"),
     ("src/config/reader.rs", "percent", "what is no number is noted as a mistake"),
+    ("src/gc/late_order.rs", "by_both_clocks", "an hour can always be told"),
+    ("src/gc/late_order.rs", "by_wall_clock", "a time that cannot be told is never over"),
     ("src/gc/brakes.rs", "parse_version", "a version that is not understood is not known to be fixed"),
     ("src/gc/plan.rs", "after", "a time that cannot be written is not shown"),
     ("src/gc/plan.rs", "due", "what is no entry's name is never deleted"),

@@ -7,6 +7,7 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
+use super::ledger::ClockReading;
 use super::reference::LastHolder;
 use super::volume::{Class, DirectoryIdentity, VolumeName};
 
@@ -176,6 +177,9 @@ pub struct Manifest {
     /// under its name (I5).
     #[serde(default)]
     pub name_unsafe_until: Option<DateTime<Utc>>,
+    /// When the last order through a proxy was about to be sent, by both clocks; see [`super::late_order`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ordered_at: Option<ClockReading>,
 }
 
 impl Manifest {

@@ -33,6 +33,7 @@ pub mod entry;
 pub mod guard;
 pub mod history;
 pub mod inventory;
+pub mod late_order;
 pub mod ledger;
 pub mod news;
 pub mod plan;

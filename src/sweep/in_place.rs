@@ -6,16 +6,16 @@
 use super::delete::Begun;
 use super::mover::{Mover, StepError, now};
 use super::quarantine::{Quarantined, is_same};
-use super::recover::{BEHIND_PROXY, Recovered};
+use super::recover::Recovered;
 use crate::gc::entry::{EntryId, EntryState, Manifest};
 use crate::gc::history::Happening;
 use crate::gc::ledger::Clock;
 use crate::gc::volume::{Unmovable, Volume, VolumeIdentity, VolumeName};
+use crate::host::clock;
 use crate::host::engine::{DeleteAnswer, wire};
 use crate::host::fault::{self, Point};
 use crate::host::volumes_dir::Observed;
 use crate::witness::in_place::obstacles;
-use chrono::TimeDelta;
 
 impl Mover<'_> {
     /// Marks one volume. Nothing of it is touched.
@@ -86,8 +86,9 @@ impl Mover<'_> {
         // Not to be able to tell is to be told of a proxy.
         let asked_directly = self.engine.reading().is_direct().await.unwrap_or(false);
         // I5: written before anything is sent. It comes before the last look, so that no time passes between that and the order.
-        let doubt = EntryState::InPlaceInDoubt { in_doubt_since: now()?, asked_directly };
-        let in_doubt = self.set_state(manifest, doubt)?;
+        let at = clock::read()?;
+        let doubt = EntryState::InPlaceInDoubt { in_doubt_since: at.wall, asked_directly };
+        let in_doubt = self.set_ordered(manifest, doubt, at)?;
         let refused = match self.last_look(manifest).await {
             Ok(None) => None,
             Ok(Some(why)) => Some(Ok(Begun::Kept(why))),
@@ -155,13 +156,8 @@ impl Mover<'_> {
     }
 
     /// I5: the engine may have been asked to remove the volume. Once no order can come any more, what it lists says what became of it.
-    pub(super) async fn recover_in_place(
-        &mut self,
-        manifest: &Manifest,
-        age: TimeDelta,
-        asked_directly: bool,
-    ) -> Result<Recovered, StepError> {
-        if !asked_directly && age < BEHIND_PROXY {
+    pub(super) async fn recover_in_place(&mut self, manifest: &Manifest) -> Result<Recovered, StepError> {
+        if manifest.late_order_until(&clock::read()?).is_some() {
             return Ok(Recovered::Unresolved(
                 "an order to remove it went through a proxy and may still arrive; a sweep looks again one hour after the order"
                     .to_owned(),

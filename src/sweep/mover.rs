@@ -9,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 use crate::config::Settings;
 use crate::gc::entry::{EntryId, EntryState, Manifest};
 use crate::gc::history::{Happening, HistoryLine};
-use crate::gc::ledger::{Hold, LedgerState};
+use crate::gc::ledger::{ClockReading, Hold, LedgerState};
 use crate::gc::volume::{Unmovable, VolumeName};
 use crate::host::clock;
 use crate::host::engine::{ChangingEngine, EngineError};
@@ -136,6 +136,16 @@ impl Mover<'_> {
         let changed = Manifest { state, ..manifest.clone() };
         self.quarantine.write_manifest(&changed)?;
         Ok(changed)
+    }
+
+    /// The same right before an order to forget the volume is sent: its time counts by both clocks (I5).
+    pub(super) fn set_ordered(
+        &self,
+        manifest: &Manifest,
+        state: EntryState,
+        at: ClockReading,
+    ) -> Result<Manifest, StepError> {
+        self.set_state(&Manifest { ordered_at: Some(at), ..manifest.clone() }, state)
     }
 
     /// Writes one line of history about an entry.

@@ -18,9 +18,10 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 
 use super::mover::{Mover, StepError, now};
-use super::recover::{BEHIND_PROXY, Recovered};
+use super::recover::Recovered;
 use crate::gc::entry::{EntryId, EntryState, MANIFEST_VERSION, Manifest};
 use crate::gc::history::Happening;
+use crate::gc::late_order;
 use crate::gc::ledger::{Clock, HoldTarget};
 use crate::gc::policy::{Decision, Disposition};
 use crate::gc::reference::Reference;
@@ -211,6 +212,7 @@ impl Mover<'_> {
             last_holder: record.and_then(|record| record.last_holder.clone()),
             size_bytes: None,
             name_unsafe_until: None,
+            ordered_at: None,
         })
     }
 
@@ -265,8 +267,9 @@ impl Mover<'_> {
         // I5: written before the DELETE is sent, so that a crash from here on never leads to a rename back under a DELETE that
         // is still on its way.
         let before = manifest.state.clone();
-        let in_doubt = now().and_then(|in_doubt_since| {
-            self.set_state(&manifest, EntryState::InDoubt { in_doubt_since, asked_directly })
+        let in_doubt = clock::read().map_err(StepError::from).and_then(|at| {
+            let state = EntryState::InDoubt { in_doubt_since: at.wall, asked_directly };
+            self.set_ordered(&manifest, state, at)
         });
         let manifest = match in_doubt {
             Ok(manifest) => manifest,
@@ -340,7 +343,7 @@ impl Mover<'_> {
     pub(super) fn commit(&mut self, manifest: &Manifest) -> Result<EntryId, StepError> {
         let name_unsafe_until = match manifest.state {
             EntryState::InDoubt { in_doubt_since, asked_directly: false } => {
-                in_doubt_since.checked_add_signed(BEHIND_PROXY)
+                Some(late_order::by_wall_clock(in_doubt_since))
             }
             EntryState::InDoubt { .. }
             | EntryState::Moving

@@ -3,13 +3,12 @@
 
 use std::time::Duration;
 
-use chrono::TimeDelta;
-
-use super::mover::{Mover, StepError, now};
+use super::mover::{Mover, StepError};
 use super::quarantine::{Quarantined, WayBack, held_by, is_plain};
 use crate::gc::entry::{Entry, EntryState, Manifest};
 use crate::gc::history::Happening;
 use crate::gc::volume::{Class, Unmovable, VolumeName};
+use crate::host::clock;
 use crate::host::engine::wire;
 use crate::host::pulse;
 use crate::host::quarantine::QuarantineError;
@@ -19,9 +18,6 @@ use crate::host::quarantine::QuarantineError;
 /// `VolumeStore.Remove` looks at the request's context behind the lock of the name) or holds that lock, for which
 /// `GET /volumes/NAME` waits.
 const SETTLED: Duration = Duration::from_secs(3);
-
-/// How long a proxy may keep a DELETE whose sender is gone before it delivers it.
-pub(super) const BEHIND_PROXY: TimeDelta = TimeDelta::hours(1);
 
 /// What became of one unfinished entry.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -58,14 +54,8 @@ impl Mover<'_> {
             let result = match &manifest.state {
                 EntryState::Quarantined | EntryState::InPlace => continue,
                 EntryState::Moving => self.recover_moving(&manifest).await,
-                EntryState::InDoubt { in_doubt_since, asked_directly } => {
-                    let age = now()? - *in_doubt_since;
-                    self.recover_in_doubt(&manifest, age, *asked_directly).await
-                }
-                EntryState::InPlaceInDoubt { in_doubt_since, asked_directly } => {
-                    let age = now()? - *in_doubt_since;
-                    self.recover_in_place(&manifest, age, *asked_directly).await
-                }
+                EntryState::InDoubt { .. } => self.recover_in_doubt(&manifest).await,
+                EntryState::InPlaceInDoubt { .. } => self.recover_in_place(&manifest).await,
                 EntryState::Restoring { restoring_to } => {
                     self.recover_restoring(&manifest, restoring_to).await
                 }
@@ -154,12 +144,7 @@ impl Mover<'_> {
 
     /// I5: the engine may have been asked, and may still do it. Going forward is always safe, because the data is out of its
     /// reach; going back needs proof that no DELETE can come any more.
-    async fn recover_in_doubt(
-        &mut self,
-        manifest: &Manifest,
-        age: TimeDelta,
-        asked_directly: bool,
-    ) -> Result<Recovered, StepError> {
+    async fn recover_in_doubt(&mut self, manifest: &Manifest) -> Result<Recovered, StepError> {
         if self.quarantine.data_facts(&manifest.entry)?.is_none() {
             // The engine had refused, and the data was put back.
             self.drop_put_back(manifest)?;
@@ -174,8 +159,8 @@ impl Mover<'_> {
             self.commit(manifest)?;
             return Ok(Recovered::Committed);
         }
-        let no_delete_can_come = asked_directly || age >= BEHIND_PROXY;
-        let way_back = if no_delete_can_come { WayBack::Open } else { WayBack::Closed };
+        let late_order = manifest.late_order_until(&clock::read()?);
+        let way_back = if late_order.is_none() { WayBack::Open } else { WayBack::Closed };
         let holder =
             self.held().await?.volumes.get(&manifest.name).and_then(|held| held.first()).map(held_by);
         match (holder, way_back) {

@@ -3,12 +3,13 @@
 
 use chrono::{DateTime, Utc};
 
-use super::mover::{Mover, StepError, now};
-use super::recover::BEHIND_PROXY;
+use super::mover::{Mover, StepError};
 use crate::gc::entry::{Entry, EntryId, EntryState, Manifest};
 use crate::gc::history::Happening;
+use crate::gc::late_order;
 use crate::gc::ledger::HoldTarget;
 use crate::gc::volume::{VolumeIdentity, VolumeName};
+use crate::host::clock;
 use crate::host::fault::{self, Point};
 use crate::host::quarantine::QuarantineError;
 
@@ -138,32 +139,23 @@ impl Mover<'_> {
 
     /// Until when an order to forget a volume of this name may still arrive, whichever entry it was for.
     fn name_unsafe_until(&self, name: &VolumeName) -> Result<Option<DateTime<Utc>>, StepError> {
-        let now = now()?;
-        let unsafe_until = self.quarantine.entries()?.into_iter().filter_map(|entry| match entry {
-            Entry::Known(manifest) if manifest.name == *name => match manifest.state {
-                EntryState::InDoubt { in_doubt_since, asked_directly: false }
-                | EntryState::InPlaceInDoubt { in_doubt_since, asked_directly: false } => {
-                    in_doubt_since.checked_add_signed(BEHIND_PROXY)
-                }
-                EntryState::InDoubt { .. }
-                | EntryState::Moving
-                | EntryState::Quarantined
-                | EntryState::Restoring { .. }
-                | EntryState::InPlace
-                | EntryState::InPlaceInDoubt { .. } => manifest.name_unsafe_until,
-            },
+        let now = clock::read()?;
+        let of_entries = self.quarantine.entries()?.into_iter().filter_map(|entry| match entry {
+            Entry::Known(manifest) if manifest.name == *name => manifest.late_order_until(&now),
             Entry::Known(_) | Entry::Deleting(_) | Entry::Damaged { .. } => None,
         });
-        let remembered = self.quarantine.unsafe_name_since(name)?;
-        let remembered = remembered.and_then(|since| since.checked_add_signed(BEHIND_PROXY));
-        Ok(unsafe_until.chain(remembered).filter(|until| now < *until).max())
+        let remembered = self.quarantine.unsafe_name(name)?.and_then(|remembered| {
+            let until = late_order::by_wall_clock(remembered.since);
+            late_order::by_both_clocks(until, Some(remembered.monotonic), &now)
+        });
+        Ok(of_entries.chain(remembered).max())
     }
 
     /// Before an entry ends: what it says of its name must not end with it (I5).
     pub(super) fn remember_name(&self, manifest: &Manifest) -> Result<(), StepError> {
-        let now = now()?;
-        if manifest.name_unsafe_until.is_some_and(|until| now < until) {
-            self.quarantine.remember_unsafe_name(&manifest.name)?;
+        let now = clock::read()?;
+        if manifest.late_order_until(&now).is_some() {
+            self.quarantine.remember_unsafe_name(&manifest.name, now.monotonic)?;
         }
         Ok(())
     }

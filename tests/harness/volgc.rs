@@ -29,6 +29,18 @@ pub struct Volgc {
     env: Vec<(OsString, OsString)>,
 }
 
+/// Runs a command to its end.
+fn ended(command: &mut Command) -> Output {
+    let output = command
+        .output()
+        .unwrap_or_else(|error| panic!("cannot run {:?}: {error}: run tests/setup", command.get_program()));
+    Output {
+        status: output.status.code(),
+        stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
+        stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
+    }
+}
+
 impl Volgc {
     /// A runner with an empty state and a configuration that only names the engine's socket.
     pub fn new(engine: &PrivateEngine) -> Self {
@@ -80,15 +92,19 @@ impl Volgc {
 
     /// Runs a command to its end, whatever that is.
     pub fn run<S: AsRef<OsStr>>(&self, arguments: &[S]) -> Output {
-        let output = self
-            .command(arguments)
-            .output()
-            .unwrap_or_else(|error| panic!("cannot run {}: {error}", env!("CARGO_BIN_EXE_volgc")));
-        Output {
-            status: output.status.code(),
-            stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
-            stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
+        ended(&mut self.command(arguments))
+    }
+
+    /// The same with a wall clock that is off by so much, as `+2h` or `-366d`. The monotonic clock is the host's.
+    pub fn run_at<S: AsRef<OsStr>>(&self, offset: &str, arguments: &[S]) -> Output {
+        let plain = self.command(arguments);
+        let mut command = Command::new("faketime");
+        command.args(["--exclude-monotonic", "-f", offset]).arg(plain.get_program()).args(plain.get_args());
+        command.env_clear().envs(plain.get_envs().filter_map(|(name, value)| Some((name, value?))));
+        if let Some(directory) = plain.get_current_dir() {
+            command.current_dir(directory);
         }
+        ended(&mut command)
     }
 
     /// Runs a command that must succeed, and returns its standard output.

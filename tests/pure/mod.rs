@@ -112,6 +112,7 @@ pub fn manifest(entry: &EntryId, of: &str) -> Manifest {
         last_holder: None,
         size_bytes: None,
         name_unsafe_until: None,
+        ordered_at: None,
     }
 }
 
