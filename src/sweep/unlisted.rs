@@ -44,7 +44,10 @@ impl Mover<'_> {
             }
         }
         if let Err(error) = self.quarantine.remove_empty_volume_directory(&self.volumes, &manifest.name) {
-            self.undo(manifest)?;
+            // Where it is gone and only the sync failed, there is no way back, and recovery goes on.
+            if self.observe(&manifest.name).is_ok_and(|seen| seen.directory.is_some()) {
+                self.undo(manifest)?;
+            }
             return Err(error.into());
         }
         match self.commit_unlisted(manifest).await? {
