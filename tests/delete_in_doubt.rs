@@ -98,7 +98,8 @@ fn resolved(engine: &PrivateEngine, volgc: &Volgc, db: &Treasure) {
 on_each_engine! {
     fn it_is_not_sent_to_an_engine_that_was_not_looked_at(engine: PrivateEngine) {
         let other = PrivateEngine::start(engine.version());
-        for point in ["take.ask_again", "engine.delete"] {
+        // The second manifest says that it may be sent; then the engine is asked who it is.
+        for point in ["take.ask_again", "manifest.sync_directory@2"] {
             exchange_the_engine(&engine, &other, point);
         }
     }
@@ -412,10 +413,10 @@ fn exchange_the_engine(engine: &PrivateEngine, other: &PrivateEngine, point: &st
     let address = engine.dir().join("address");
     symlink(engine.socket(), &address).unwrap();
     let volgc = by(&Volgc::new(engine), &address);
-    let name = format!("db-{}", point.replace(['.', '_'], "-"));
+    let name = format!("db-{}", point.replace(['.', '_', '@'], "-"));
     let (ours, theirs) = (Treasure::make(engine, &name), Treasure::make(other, &name));
     let child = volgc.clone().env("VOLGC_FAULT", format!("{point}=delay:3000")).spawn(&["quarantine", &name]);
-    if point == "engine.delete" {
+    if point.starts_with("manifest") {
         await_in_doubt(engine, &ours);
     } else {
         harness::wait_until("moved", || !engine.volume_data(&name).exists());

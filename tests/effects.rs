@@ -83,12 +83,6 @@ const REASONS: &[(&str, &str, &str, &str)] = &[
         "self.change(",
         "the service alone calls it; `change` passes `ledger.commit` before anything of it is in the file",
     ),
-    (
-        "src/sweep/in_place.rs",
-        "end_in_place",
-        "self.delete_or_stop(",
-        "`last_look` passes the point at its end",
-    ),
     ("src/sweep/recover.rs", "put_back_or_keep", "self.place(", "a restore, which passes its own points"),
     ("src/sweep/restore.rs", "restore", "self.place(", "the same"),
     ("src/host/quarantine/moving.rs", "rename_directory", "renameat_with", "its callers pass the point"),

@@ -99,7 +99,15 @@ impl Mover<'_> {
             self.set_state(manifest, EntryState::InPlace)?;
             return refused;
         }
-        let answer = self.delete_or_stop(&in_doubt).await;
+        let pass = || fault::at(Point::EngineRemove);
+        let answer = match self.delete_or_stop(&in_doubt, pass).await {
+            Ok(answer) => answer,
+            Err(source) => {
+                // Nothing was sent.
+                self.set_state(manifest, EntryState::InPlace)?;
+                return Err(StepError::Fault { action: "asking the engine to remove the volume", source });
+            }
+        };
         fault::at(Point::EngineRemoved)
             .map_err(|source| StepError::Fault { action: "writing down the engine's answer", source })?;
         match answer {
@@ -126,12 +134,7 @@ impl Mover<'_> {
         fault::at(Point::InPlaceAskAgain)
             .map_err(|source| StepError::Fault { action: "asking for the evidence again", source })?;
         let identity = VolumeIdentity::Directory(manifest.volume_directory);
-        let why = self.look_in_place(&manifest.name, &identity).await?.err();
-        fault::at(Point::EngineRemove).map_err(|source| StepError::Fault {
-            action: "asking the engine to remove the volume",
-            source,
-        })?;
-        Ok(why)
+        Ok(self.look_in_place(&manifest.name, &identity).await?.err())
     }
 
     /// Takes a mark away; the volume is as it was all the while.

@@ -16,6 +16,7 @@ use std::os::fd::AsFd as _;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
+use rustix::io::Errno;
 
 use super::mover::{Mover, StepError, now};
 use super::recover::Recovered;
@@ -278,12 +279,15 @@ impl Mover<'_> {
                 return Err(error);
             }
         };
-        if let Err(source) = fault::at(Point::EngineDelete) {
-            // Nothing was sent.
-            self.undo_if(way_back, &manifest)?;
-            return Err(StepError::Fault { action: "asking the engine to forget the volume", source });
-        }
-        let answer = self.delete_or_stop(&manifest).await;
+        let pass = || fault::at(Point::EngineDelete);
+        let answer = match self.delete_or_stop(&manifest, pass).await {
+            Ok(answer) => answer,
+            Err(source) => {
+                // Nothing was sent.
+                self.undo_if(way_back, &manifest)?;
+                return Err(StepError::Fault { action: "asking the engine to forget the volume", source });
+            }
+        };
         fault::at(Point::EngineDeleted)
             .map_err(|source| StepError::Fault { action: "writing down the engine's answer", source })?;
         match (answer, way_back) {
@@ -321,12 +325,21 @@ impl Mover<'_> {
     }
 
     /// Waits for the engine's answer; when the program shall end, not for long: the manifest says `in_doubt`, so nothing is lost.
-    pub(super) async fn delete_or_stop(&self, manifest: &Manifest) -> DeleteAnswer {
+    ///
+    /// # Errors
+    ///
+    /// When a test says so; then nothing was sent.
+    pub(super) async fn delete_or_stop(
+        &self,
+        manifest: &Manifest,
+        pass: impl FnOnce() -> Result<(), Errno>,
+    ) -> Result<DeleteAnswer, Errno> {
         let ask = async {
-            match self.check_engine().await {
-                Ok(()) => self.engine.delete_volume(&manifest.name).await,
-                Err(error) => DeleteAnswer::Refused(format!("it was not asked: {error}")),
+            if let Err(error) = self.check_engine().await {
+                return Ok(DeleteAnswer::Refused(format!("it was not asked: {error}")));
             }
+            pass()?;
+            Ok(self.engine.delete_volume(&manifest.name).await)
         };
         let give_up = async {
             self.stop.cancelled().await;
@@ -335,7 +348,7 @@ impl Mover<'_> {
         tokio::select! {
             biased;
             answer = ask => answer,
-            () = give_up => DeleteAnswer::Unknown("volgc was stopped while it waited".to_owned()),
+            () = give_up => Ok(DeleteAnswer::Unknown("volgc was stopped while it waited".to_owned())),
         }
     }
 
