@@ -9,14 +9,14 @@ use crate::host::volumes_dir::VolumesDir;
 pub fn mark(root: &VolumesDir, inventory: &mut Inventory, volumes: &[VolumeName]) -> bool {
     let mut found = false;
     for name in volumes {
-        let why = match root.has_project_quota(name) {
-            Ok(false) => continue,
-            Ok(true) => Unmovable::ProjectQuota,
-            // Whatever it is, it cannot be moved like this (I2).
-            Err(_) => Unmovable::Unreadable,
-        };
-        inventory.forbid_move(name, why);
-        found = true;
+        match root.has_project_quota(name) {
+            Ok(true) => {
+                inventory.forbid_move(name, Unmovable::ProjectQuota);
+                found = true;
+            }
+            // What cannot be asked is asked again right before the move, which then fails and says why (I2).
+            Ok(false) | Err(_) => {}
+        }
     }
     found
 }
