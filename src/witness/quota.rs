@@ -9,13 +9,10 @@ use crate::host::volumes_dir::VolumesDir;
 pub fn mark(root: &VolumesDir, inventory: &mut Inventory, volumes: &[VolumeName]) -> bool {
     let mut found = false;
     for name in volumes {
-        match root.has_project_quota(name) {
-            Ok(true) => {
-                inventory.forbid_move(name, Unmovable::ProjectQuota);
-                found = true;
-            }
-            // What cannot be asked is asked again right before the move, which then fails and says why (I2).
-            Ok(false) | Err(_) => {}
+        // What cannot be asked is asked again right before the move, which then fails and says why (I2).
+        if let Ok(true) = root.has_project_quota(name) {
+            inventory.forbid_move(name, Unmovable::ProjectQuota);
+            found = true;
         }
     }
     found
