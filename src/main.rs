@@ -61,7 +61,7 @@ fn complain(error: &CliError) {
         error.to_string()
     } else {
         // Anything in it may be a stranger's: the engine's words, a name, a path.
-        safe(&with_sources(error))
+        safe(&with_sources(error)).into_owned()
     };
     // Nothing is left to do when stderr is gone.
     drop(writeln!(std::io::stderr(), "volgc: {text}"));

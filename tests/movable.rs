@@ -139,6 +139,12 @@ on_each_engine! {
         }
         let story = volgc.ok(&["explain", "quota"]);
         assert!(story.contains("a project quota applies to it"), "{story}");
+        // Told before it is due, too, to whoever asks about the volume.
+        let patient = Volgc::configured(&engine, &NO_GRACE.replace("quarantine_after = \"0s\"", "quarantine_after = \"7d\""));
+        for (name, why) in [("quota", "a project quota applies to it"), ("beside", "something else lies beside")] {
+            let story = patient.ok(&["explain", name]);
+            assert!(story.contains(why), "{story}");
+        }
         drop(mounts);
         kept.assert_untouched();
     }

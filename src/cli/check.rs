@@ -32,7 +32,7 @@ pub(super) async fn run(context: &Context<'_>) -> Result<Exit, CliError> {
     output::print(&text)?;
 
     let mut text = String::new();
-    let engine = context.engine(&settings).await?;
+    let engine = context.engine_to_look(&settings).await?;
     let remembered = context.remembered()?;
     let look = look(&engine, &remembered, &settings, &Order::Scheduled, now).await?;
     let identity = look.observation.inventory.engine();

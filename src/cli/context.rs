@@ -74,6 +74,11 @@ impl<'a> Context<'a> {
         Ok(Engine::connect(self.endpoint(settings)?).await?)
     }
 
+    /// The engine, for a look at once.
+    pub(super) async fn engine_to_look(&self, settings: &Settings) -> Result<Engine, CliError> {
+        Ok(Engine::connect_to_look(self.endpoint(settings)?).await?)
+    }
+
     /// The engine, for changing something.
     pub(super) async fn changing_engine(&self, settings: &Settings) -> Result<ChangingEngine, CliError> {
         Ok(ChangingEngine::new(self.engine(settings).await?)?)

@@ -1,5 +1,7 @@
 //! `volgc explain`.
 
+use std::slice;
+
 use clap::Args;
 
 use super::context::Context;
@@ -24,7 +26,9 @@ pub(super) async fn run(context: &Context<'_>, arguments: &Arguments) -> Result<
     let engine = context.engine(&settings).await?;
     let remembered = context.remembered()?;
     let dangling = if engine.is_dangling(&name).await? { Dangling::Yes } else { Dangling::No };
-    let look = look(&engine, &remembered, &settings, &Order::Scheduled, clock::read()?).await?;
+    let order = Order::Scheduled;
+    let look = look(&engine, &remembered, &settings, &order, clock::read()?).await?;
+    let look = look.closer_at(slice::from_ref(&name), &settings, &order);
     let inside = inside(&look, &name).await;
     match explain(&look, &settings, &name, dangling, &inside) {
         Some(story) => {

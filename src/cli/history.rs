@@ -51,11 +51,11 @@ fn shown(lines: &[HistoryLine]) -> String {
     let mut columns = Columns::new(["WHEN", "WHAT", "VOLUME", "ENTRY", "LAST HOLDER", "DETAIL"]);
     for line in lines {
         columns.add([
-            line.at.format("%Y-%m-%d %H:%M:%SZ").to_string(),
-            line.happening.word().to_owned(),
-            line.volume.as_ref().map_or_else(|| "-".to_owned(), |name| safe(name.as_str())),
-            line.entry.as_ref().map_or_else(|| "-".to_owned(), ToString::to_string),
-            line.last_holder.as_ref().map_or_else(|| "-".to_owned(), |last| safe(&last.holder.name)),
+            line.at.format("%Y-%m-%d %H:%M:%SZ").to_string().into(),
+            line.happening.word().into(),
+            line.volume.as_ref().map_or("-".into(), |name| safe(name.as_str())),
+            line.entry.as_ref().map_or("-".into(), |entry| entry.to_string().into()),
+            line.last_holder.as_ref().map_or("-".into(), |last| safe(&last.holder.name)),
             safe(&line.detail),
         ]);
     }

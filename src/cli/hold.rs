@@ -167,12 +167,11 @@ pub(super) fn holds(context: &Context<'_>, arguments: &HoldsArguments) -> Result
         Format::Table => {
             let mut columns = Columns::new(["HELD", "KIND", "SINCE", "UNTIL", "REASON"]);
             for line in &lines {
-                let until =
-                    line.expires_at.clone().map_or_else(|| "released".to_owned(), |at| shown_time(Some(&at)));
+                let until = line.expires_at.clone().map_or("released".into(), |at| shown_time(Some(at)));
                 columns.add([
                     safe(&line.name),
-                    line.kind.to_owned(),
-                    shown_time(Some(&line.given_at)),
+                    line.kind.into(),
+                    shown_time(Some(line.given_at.clone())),
                     until,
                     safe(&line.reason),
                 ]);

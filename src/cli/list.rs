@@ -19,7 +19,7 @@ pub struct Arguments {
 
 pub(super) async fn run(context: &Context<'_>, arguments: &Arguments) -> Result<Exit, CliError> {
     let (settings, _) = context.settings()?;
-    let engine = context.engine(&settings).await?;
+    let engine = context.engine_to_look(&settings).await?;
     let remembered = context.remembered()?;
     let look = look(&engine, &remembered, &settings, &Order::Scheduled, clock::read()?).await?;
     if let Some(problem) = &look.observation.root_problem {

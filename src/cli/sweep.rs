@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 use rustix::process::{Signal, getpid, kill_process};
+use serde::Deserialize;
 use tokio_util::sync::CancellationToken;
 
 use super::context::{Context, whoami};
@@ -14,7 +15,8 @@ use crate::gc::entry::EntryId;
 use crate::gc::plan::Order;
 use crate::gc::policy::Mode;
 use crate::gc::verdict::{Action, Reason, Verdict};
-use crate::report::document::{Report, SCHEMA_VERSION};
+use crate::gc::volume::VolumeName;
+use crate::report::document::SCHEMA_VERSION;
 use crate::report::text::{bytes, counted, safe};
 use crate::sweep::recover::Recovered;
 use crate::sweep::{Done, Sweeper, Swept};
@@ -214,12 +216,33 @@ fn not_done(swept: &Swept, mode: Mode, order: &Order) -> Vec<String> {
     lines
 }
 
+/// Of a report, what an order is made from.
+#[derive(Debug, Deserialize)]
+struct Planned {
+    schema_version: u32,
+    volumes: Vec<PlannedVolume>,
+    quarantine: Vec<PlannedEntry>,
+}
+
+#[derive(Debug, Deserialize)]
+struct PlannedVolume {
+    name: VolumeName,
+    identity: String,
+    action: Action,
+}
+
+#[derive(Debug, Deserialize)]
+struct PlannedEntry {
+    entry: String,
+    action: Action,
+}
+
 /// The volumes and entries that an earlier report found due.
 fn pinned(file: &Path) -> Result<Order, CliError> {
     let shown = file.display();
     let text = std::fs::read(file)
         .map_err(|error| CliError::Usage(format!("cannot read the plan {shown}: {error}")))?;
-    let report: Report = serde_json::from_slice(&text).map_err(|error| {
+    let report: Planned = serde_json::from_slice(&text).map_err(|error| {
         CliError::Usage(format!("{shown} is no report ({error}); make one with `volgc report --format json`"))
     })?;
     if report.schema_version != SCHEMA_VERSION {

@@ -278,7 +278,6 @@ fn volume_of(manifest: &Manifest) -> Volume {
         class: manifest.class,
         driver: manifest.driver.clone(),
         labels: manifest.labels.clone(),
-        created_at: None,
         unmovable: Vec::new(),
     }
 }

@@ -132,7 +132,9 @@ impl Inventory {
 
     /// Adds a reason why a volume cannot be moved, found later. It can only keep more.
     pub fn forbid_move(&mut self, name: &VolumeName, why: Unmovable) {
-        if let Some(volume) = self.volumes.get_mut(name) {
+        if let Some(volume) = self.volumes.get_mut(name)
+            && !volume.unmovable.contains(&why)
+        {
             volume.unmovable.push(why);
         }
     }

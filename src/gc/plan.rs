@@ -162,7 +162,8 @@ fn apply_limit<'a, Key: Ord + Clone>(
             verdict.reason = Reason::LimitPerSweep;
             verdict.detail = format!(
                 "due, but {total} are and a sweep takes at most {allowed} (limits); it waits for the next"
-            );
+            )
+            .into();
         }
     }
 }

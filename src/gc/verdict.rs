@@ -1,5 +1,7 @@
 //! What a plan says of one volume or entry: an action and a typed reason (I12).
 
+use std::borrow::Cow;
+
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
@@ -137,7 +139,7 @@ pub struct Verdict {
     /// Why.
     pub reason: Reason,
     /// One sentence.
-    pub detail: String,
+    pub detail: Cow<'static, str>,
     /// When the next step is due, as far as watched time can tell.
     pub due_at: Option<DateTime<Utc>>,
     /// The rule that matched.
@@ -145,7 +147,7 @@ pub struct Verdict {
 }
 
 impl Verdict {
-    pub(crate) fn keep(reason: Reason, detail: impl Into<String>) -> Self {
+    pub(crate) fn keep(reason: Reason, detail: impl Into<Cow<'static, str>>) -> Self {
         Self { action: Action::Keep, reason, detail: detail.into(), due_at: None, rule: None }
     }
 }

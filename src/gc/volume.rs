@@ -2,9 +2,10 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::sync::Arc;
 
-use chrono::{DateTime, Utc};
-use serde::{Deserialize, Serialize};
+use serde::de::Visitor;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 /// The label that the engine sets on a volume made without a name, since Docker 23.0 (API 1.42). Earlier engines set none,
 /// and until 27.4 it was missing on anonymous volumes made through `--mount`.
@@ -24,9 +25,10 @@ pub const KEEP_LABEL: &str = "volgc.keep";
 
 /// The name of a volume: not empty, no `/`, no NUL, neither `.` nor `..`, so that it can only ever name a child of the
 /// volumes directory (I6).
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
-pub struct VolumeName(String);
+///
+/// A clone is cheap: a host may have tens of thousands, and each name is in a dozen places.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct VolumeName(Arc<str>);
 
 /// A text that cannot be the name of a volume directory.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -35,12 +37,12 @@ pub struct BadVolumeName(pub String);
 
 impl VolumeName {
     /// Checks that `name` is a plain file name.
-    pub fn new(name: impl Into<String>) -> Result<Self, BadVolumeName> {
-        let name = name.into();
+    pub fn new(name: impl AsRef<str>) -> Result<Self, BadVolumeName> {
+        let name = name.as_ref();
         if name.is_empty() || name == "." || name == ".." || name.contains(['/', '\0']) || name.len() > 255 {
-            return Err(BadVolumeName(name));
+            return Err(BadVolumeName(name.to_owned()));
         }
-        Ok(Self(name))
+        Ok(Self(Arc::from(name)))
     }
 
     /// The name as text.
@@ -73,9 +75,27 @@ impl TryFrom<String> for VolumeName {
     }
 }
 
-impl From<VolumeName> for String {
-    fn from(name: VolumeName) -> Self {
-        name.0
+impl<'de> Deserialize<'de> for VolumeName {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Name;
+        impl Visitor<'_> for Name {
+            type Value = VolumeName;
+
+            fn expecting(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+                out.write_str("the name of a volume")
+            }
+
+            fn visit_str<E: serde::de::Error>(self, name: &str) -> Result<VolumeName, E> {
+                VolumeName::new(name).map_err(E::custom)
+            }
+        }
+        deserializer.deserialize_str(Name)
+    }
+}
+
+impl Serialize for VolumeName {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&self.0)
     }
 }
 
@@ -305,8 +325,6 @@ pub struct Volume {
     pub driver: String,
     /// The labels the engine shows.
     pub labels: BTreeMap<String, String>,
-    /// `CreatedAt` as the engine shows it. Not an age: see engine notes in [`VolumeIdentity::Record`].
-    pub created_at: Option<DateTime<Utc>>,
     /// Everything that stands in the way of moving it; empty when it can be moved. [`Unmovable::DriverOptions`] alone: a mount
     /// of something else whose own directory is empty, so that the engine's removal of it would delete no data.
     pub unmovable: Vec<Unmovable>,

@@ -43,6 +43,12 @@ pub fn open_child(parent: BorrowedFd<'_>, name: &CStr) -> rustix::io::Result<Own
     rustix::fs::openat(parent, name, flags, Mode::empty())
 }
 
+/// Opens a child directory to ask about it and its children alone (`O_PATH`, open(2)), which is cheaper; else like [`open_child`].
+pub fn pin_child(parent: BorrowedFd<'_>, name: &CStr) -> rustix::io::Result<OwnedFd> {
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    rustix::fs::openat(parent, name, flags, Mode::empty())
+}
+
 /// The facts of an open directory.
 pub fn facts(directory: BorrowedFd<'_>) -> rustix::io::Result<Facts> {
     rustix::fs::statx(directory, c"", AtFlags::EMPTY_PATH, wanted()).map(|statx| from_statx(&statx))

@@ -146,51 +146,50 @@ impl VolumesDir {
         Ok(names)
     }
 
-    /// What stands under a volume's name, or why nothing is known of it; none when nothing does (any more).
-    pub fn facts_of(&self, name: &VolumeName) -> Option<Result<Facts, Unmovable>> {
-        let facts = directory::c_name(name.as_str())
-            .and_then(|name| directory::facts_of_child(self.volumes(), &name));
-        match facts {
-            Ok(facts) => Some(Ok(facts)),
-            Err(Errno::NOENT) => None,
-            Err(_) => Some(Err(Unmovable::Unreadable)),
+    /// Looks at one volume's directory, but not at what else lies in it: that takes a list, which is half of the time.
+    pub fn glance(&self, name: &VolumeName) -> Observed {
+        let volume = match directory::c_name(name.as_str()) {
+            Ok(name) => directory::pin_child(self.volumes(), &name),
+            Err(error) => Err(error),
+        };
+        match volume {
+            Ok(volume) => self.seen(volume.as_fd()).unwrap_or_else(Observed::nothing),
+            Err(error) => Observed::nothing(not_opened(error)),
         }
     }
 
-    /// Looks into a directory that was found before. One that has taken its place since is not looked into (I11).
-    pub fn observe_found(&self, name: &VolumeName, found: &Facts) -> Observed {
-        let seen = self.observe(name);
-        match seen.directory {
-            Some(there) if there.identity != found.identity => Observed::nothing(Unmovable::NoDirectory),
-            Some(_) | None => seen,
-        }
-    }
-
-    /// Looks at one volume's directory.
+    /// Looks at one volume's directory, and at everything that lies in it.
     pub fn observe(&self, name: &VolumeName) -> Observed {
         let opened =
             directory::c_name(name.as_str()).and_then(|name| directory::open_child(self.volumes(), &name));
         let volume = match opened {
             Ok(volume) => volume,
-            Err(Errno::NOENT) => return Observed::nothing(Unmovable::NoDirectory),
-            Err(Errno::LOOP | Errno::NOTDIR) => return Observed::nothing(Unmovable::NotADirectory),
-            Err(_) => return Observed::nothing(Unmovable::Unreadable),
+            Err(error) => return Observed::nothing(not_opened(error)),
         };
-        let Ok(facts) = directory::facts(volume.as_fd()) else {
-            return Observed::nothing(Unmovable::Unreadable);
-        };
-        let mut unmovable = self.reasons_against(&facts);
-        let beside = |child: &CStr, _| {
-            if child == OPTIONS {
-                unmovable.push(Unmovable::OptionsFile);
-            } else if child != DATA && unmovable.last() != Some(&Unmovable::ForeignContent) {
-                unmovable.push(Unmovable::ForeignContent);
-            }
-        };
+        let mut is_foreign = false;
+        let beside = |child: &CStr, _| is_foreign |= child != OPTIONS && child != DATA;
         if directory::list_once(&volume, beside).is_err() {
             return Observed::nothing(Unmovable::Unreadable);
         }
-        let data = match directory::facts_of_child(volume.as_fd(), DATA) {
+        let mut seen = match self.seen(volume.as_fd()) {
+            Ok(seen) => seen,
+            Err(why) => return Observed::nothing(why),
+        };
+        if is_foreign {
+            seen.unmovable.push(Unmovable::ForeignContent);
+            seen.unmovable.sort();
+        }
+        seen
+    }
+
+    /// What is in an open volume's directory under the names that the engine gives.
+    fn seen(&self, volume: BorrowedFd<'_>) -> Result<Observed, Unmovable> {
+        let facts = directory::facts(volume).map_err(|_| Unmovable::Unreadable)?;
+        let mut unmovable = self.reasons_against(&facts);
+        if directory::child_exists(volume, OPTIONS).map_err(|_| Unmovable::Unreadable)? {
+            unmovable.push(Unmovable::OptionsFile);
+        }
+        let data = match directory::facts_of_child(volume, DATA) {
             Ok(data) => Some(data),
             Err(Errno::NOENT) => {
                 unmovable.push(Unmovable::NoData);
@@ -206,7 +205,7 @@ impl VolumesDir {
         }
         unmovable.sort();
         unmovable.dedup();
-        Observed { directory: Some(facts), data, unmovable }
+        Ok(Observed { directory: Some(facts), data, unmovable })
     }
 
     /// Whether a project quota applies to the data: renaming it away would take it out of its project, or fail with EXDEV.
@@ -256,6 +255,15 @@ impl VolumesDir {
             ),
         ];
         checks.into_iter().filter(|(applies, _)| *applies).map(|(_, why)| why).collect()
+    }
+}
+
+/// Why nothing is known of a directory that cannot be opened.
+fn not_opened(error: Errno) -> Unmovable {
+    match error {
+        Errno::NOENT => Unmovable::NoDirectory,
+        Errno::LOOP | Errno::NOTDIR => Unmovable::NotADirectory,
+        _ => Unmovable::Unreadable,
     }
 }
 

@@ -3,6 +3,8 @@
 //! A host may have tens of thousands of volumes, so this is one pass over the cells. What a table library does beyond it costs
 //! more time than asking the engine.
 
+use std::borrow::Cow;
+
 use unicode_width::UnicodeWidthStr as _;
 
 /// Between two columns.
@@ -10,15 +12,15 @@ const GAP: &str = "  ";
 
 /// A table of `N` columns. What goes into it has to be [`safe`](super::text::safe) already.
 #[derive(Debug, Clone)]
-pub struct Columns<const N: usize> {
+pub struct Columns<'a, const N: usize> {
     right: Option<usize>,
-    rows: Vec<[String; N]>,
+    rows: Vec<[Cow<'a, str>; N]>,
 }
 
-impl<const N: usize> Columns<N> {
+impl<'a, const N: usize> Columns<'a, N> {
     /// A table with its header alone.
-    pub fn new(header: [&str; N]) -> Self {
-        Self { right: None, rows: vec![header.map(ToOwned::to_owned)] }
+    pub fn new(header: [&'a str; N]) -> Self {
+        Self { right: None, rows: vec![header.map(Cow::Borrowed)] }
     }
 
     /// The same with one column, counted from 0, of numbers: aligned to the right.
@@ -28,12 +30,12 @@ impl<const N: usize> Columns<N> {
     }
 
     /// Adds a row.
-    pub fn add(&mut self, row: [String; N]) {
+    pub fn add(&mut self, row: [Cow<'a, str>; N]) {
         self.rows.push(row);
     }
 
     /// Adds rows.
-    pub fn add_all(&mut self, mut rows: Vec<[String; N]>) {
+    pub fn add_all(&mut self, mut rows: Vec<[Cow<'a, str>; N]>) {
         self.rows.append(&mut rows);
     }
 
@@ -77,8 +79,8 @@ mod tests {
     #[test]
     fn columns_are_as_wide_as_their_widest_cell() {
         let mut columns = Columns::new(["NAME", "SIZE", "WHY"]).numbers_in(1);
-        columns.add(["größe-日本".to_owned(), "1.0 kB".to_owned(), String::new()]);
-        columns.add(["a".to_owned(), "-".to_owned(), "held by a b".to_owned()]);
+        columns.add(["größe-日本".into(), "1.0 kB".into(), "".into()]);
+        columns.add(["a".into(), "-".into(), "held by a b".into()]);
         let lines = ["NAME          SIZE  WHY", "größe-日本  1.0 kB", "a                -  held by a b", ""];
         assert_eq!(columns.text(), lines.join("\n"));
     }

@@ -1,12 +1,15 @@
 //! The report as data: a contract with scripts. Times are RFC 3339 in UTC, sizes integers in bytes, order stable.
 
 use std::collections::BTreeMap;
+use std::fmt::Display;
 
-use rayon::iter::{IntoParallelIterator as _, ParallelIterator as _};
-use serde::{Deserialize, Serialize};
+use chrono::{DateTime, Utc};
+use serde::{Serialize, Serializer};
 
 use super::text::rfc3339;
 use crate::gc::entry::{Entry, EntryId, Manifest};
+use crate::gc::in_order::InOrder;
+use crate::gc::ledger::VolumeRecord;
 use crate::gc::policy::Mode;
 use crate::gc::reference::{LastHolder, Reference};
 use crate::gc::verdict::{Action, Reason, Verdict};
@@ -17,9 +20,9 @@ use crate::sweep::look::Look;
 /// The version of this form. A field may be added without a new version; none is removed or changed.
 pub const SCHEMA_VERSION: u32 = 1;
 
-/// `volgc report --format json`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Report {
+/// `volgc report --format json`. It borrows what it says of each volume: there may be tens of thousands.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Report<'a> {
     /// See [`SCHEMA_VERSION`].
     pub schema_version: u32,
     /// When the evidence was complete.
@@ -29,7 +32,7 @@ pub struct Report {
     /// Which engine.
     pub engine: EngineLine,
     /// Every volume, by name.
-    pub volumes: Vec<VolumeLine>,
+    pub volumes: Vec<VolumeLine<'a>>,
     /// Every quarantine entry, oldest first.
     pub quarantine: Vec<EntryLine>,
     /// Sums.
@@ -41,7 +44,7 @@ pub struct Report {
 }
 
 /// The engine.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct EngineLine {
     /// Its ID.
     pub id: String,
@@ -54,57 +57,62 @@ pub struct EngineLine {
 }
 
 /// One volume.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct VolumeLine {
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct VolumeLine<'a> {
     /// Its name.
-    pub name: VolumeName,
+    pub name: &'a VolumeName,
     /// `anonymous`, `named` or `unlisted`.
-    pub class: String,
+    pub class: &'static str,
     /// The volume driver.
-    pub driver: String,
+    pub driver: &'a str,
     /// Its labels.
-    pub labels: BTreeMap<String, String>,
+    pub labels: &'a BTreeMap<String, String>,
     /// Which volume of that name; `sweep --plan` compares it.
-    pub identity: String,
+    #[serde(serialize_with = "as_text")]
+    pub identity: &'a VolumeIdentity,
     /// What is to happen.
     pub action: Action,
     /// Why: a stable word.
-    pub reason: String,
+    pub reason: &'static str,
     /// Why: a sentence.
-    pub detail: String,
+    pub detail: &'a str,
     /// Who holds it.
-    pub holders: Vec<HolderLine>,
+    #[serde(serialize_with = "as_holders")]
+    pub holders: &'a [Reference],
     /// Since when nothing holds it, as far as it was watched.
-    pub unreferenced_since: Option<String>,
+    #[serde(serialize_with = "as_time")]
+    pub unreferenced_since: Option<DateTime<Utc>>,
     /// When the next step is due.
-    pub due_at: Option<String>,
+    #[serde(serialize_with = "as_time")]
+    pub due_at: Option<DateTime<Utc>>,
     /// The rule that matched.
-    pub rule: Option<String>,
+    pub rule: Option<&'a str>,
     /// Allocated bytes, if they were measured, completely.
     pub size_bytes: Option<u64>,
     /// The newest modification time in it.
-    pub last_write_at: Option<String>,
+    #[serde(serialize_with = "as_time")]
+    pub last_write_at: Option<DateTime<Utc>>,
     /// Who held it last.
-    pub last_holder: Option<LastHolder>,
+    pub last_holder: Option<&'a LastHolder>,
 }
 
 /// One holder, and who saw it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct HolderLine {
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct HolderLine<'a> {
     /// Which witness.
-    pub witness: String,
+    pub witness: &'static str,
     /// `container`, `service`, ...
-    pub kind: String,
+    pub kind: &'static str,
     /// Its ID.
-    pub id: String,
+    pub id: &'a str,
     /// Its name.
-    pub name: String,
+    pub name: &'a str,
     /// More, in one line.
-    pub detail: String,
+    pub detail: &'a str,
 }
 
 /// One quarantine entry.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct EntryLine {
     /// The entry, as `restore` and `delete` take it.
     pub entry: String,
@@ -131,7 +139,7 @@ pub struct EntryLine {
 }
 
 /// Sums.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
 pub struct Totals {
     /// Volumes.
     pub volumes: usize,
@@ -148,7 +156,6 @@ pub struct Totals {
     /// Entries that are due for deletion.
     pub due_delete: usize,
     /// Entries in place that are due for release.
-    #[serde(default)]
     pub due_release: usize,
     /// Entries in quarantine.
     pub quarantined: usize,
@@ -161,7 +168,7 @@ pub struct Totals {
 }
 
 /// A brake that holds.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct RefusalLine {
     /// A stable word.
     pub reason: String,
@@ -178,18 +185,21 @@ pub struct Sizes {
     pub entries: BTreeMap<EntryId, Usage>,
 }
 
-impl Report {
+impl<'a> Report<'a> {
     /// Puts a look into the form of a report.
-    pub fn new(look: &Look, mode: Mode, sizes: &Sizes) -> Self {
+    pub fn new(look: &'a Look, mode: Mode, sizes: &Sizes) -> Self {
         let inventory = &look.observation.inventory;
         let engine = inventory.engine();
-        let volumes: Vec<&Volume> = inventory.volumes().collect();
-        let line =
-            |volume: &Volume| Some(volume_line(look, volume, look.plan.volumes.get(&volume.name)?, sizes));
-        let (volumes, mismatches): (Vec<VolumeLine>, Vec<String>) = rayon::join(
-            || volumes.into_par_iter().filter_map(line).collect(),
-            || super::mismatch::notes(look),
-        );
+        let mut verdicts = InOrder::new(&look.plan.volumes);
+        let mut records = InOrder::new(&look.ledger.volumes);
+        let volumes: Vec<VolumeLine<'_>> = inventory
+            .volumes()
+            .filter_map(|volume| {
+                let record = records.get(&volume.name);
+                Some(volume_line(look, volume, verdicts.get(&volume.name)?, record, sizes))
+            })
+            .collect();
+        let mismatches = super::mismatch::notes(look);
         let quarantine = entry_lines(look, sizes);
         let mut notes = inventory.notes().to_vec();
         notes.extend(mismatches);
@@ -221,41 +231,52 @@ pub fn entry_lines(look: &Look, sizes: &Sizes) -> Vec<EntryLine> {
     look.quarantine.entries.iter().filter_map(|entry| entry_line(look, entry, sizes)).collect()
 }
 
-fn volume_line(look: &Look, volume: &Volume, verdict: &Verdict, sizes: &Sizes) -> VolumeLine {
-    let record = look.ledger.volumes.get(&volume.name);
+fn volume_line<'a>(
+    look: &'a Look,
+    volume: &'a Volume,
+    verdict: &'a Verdict,
+    record: Option<&'a VolumeRecord>,
+    sizes: &Sizes,
+) -> VolumeLine<'a> {
     let usage = sizes.volumes.get(&volume.name);
-    let holders = look.observation.inventory.references(&volume.name).iter().map(holder_line).collect();
     VolumeLine {
-        name: volume.name.clone(),
-        class: volume.class.word().to_owned(),
-        driver: volume.driver.clone(),
-        labels: volume.labels.clone(),
-        identity: volume.identity.to_string(),
+        name: &volume.name,
+        class: volume.class.word(),
+        driver: &volume.driver,
+        labels: &volume.labels,
+        identity: &volume.identity,
         action: verdict.action,
-        reason: verdict.reason.word().to_owned(),
-        detail: verdict.detail.clone(),
-        holders,
-        unreferenced_since: record
-            .and_then(|record| record.unreferenced.as_ref())
-            .map(|clock| rfc3339(clock.since)),
-        due_at: verdict.due_at.map(rfc3339),
-        rule: verdict.rule.clone(),
+        reason: verdict.reason.word(),
+        detail: &verdict.detail,
+        holders: look.observation.inventory.references(&volume.name),
+        unreferenced_since: record.and_then(|record| Some(record.unreferenced.as_ref()?.since)),
+        due_at: verdict.due_at,
+        rule: verdict.rule.as_deref(),
         size_bytes: usage.filter(|usage| usage.complete).map(|usage| usage.allocated_bytes),
         last_write_at: usage
             .and_then(|usage| usage.newest_write_at)
-            .and_then(|(seconds, _)| chrono::DateTime::from_timestamp(seconds, 0).map(rfc3339)),
-        last_holder: record.and_then(|record| record.last_holder.clone()),
+            .and_then(|(seconds, _)| DateTime::from_timestamp(seconds, 0)),
+        last_holder: record.and_then(|record| record.last_holder.as_ref()),
     }
 }
 
-fn holder_line(reference: &Reference) -> HolderLine {
-    HolderLine {
-        witness: reference.witness.word().to_owned(),
-        kind: reference.holder.kind.word().to_owned(),
-        id: reference.holder.id.clone(),
-        name: reference.holder.name.clone(),
-        detail: reference.holder.detail.clone(),
-    }
+fn as_text<S: Serializer>(value: &impl Display, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_str(value)
+}
+
+#[expect(clippy::ref_option, reason = "serde passes a reference to the field")]
+fn as_time<S: Serializer>(at: &Option<DateTime<Utc>>, serializer: S) -> Result<S::Ok, S::Error> {
+    at.map(rfc3339).serialize(serializer)
+}
+
+fn as_holders<S: Serializer>(references: &[Reference], serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_seq(references.iter().map(|Reference { witness, holder, .. }| HolderLine {
+        witness: witness.word(),
+        kind: holder.kind.word(),
+        id: &holder.id,
+        name: &holder.name,
+        detail: &holder.detail,
+    }))
 }
 
 fn entry_line(look: &Look, entry: &Entry, sizes: &Sizes) -> Option<EntryLine> {
@@ -279,7 +300,7 @@ fn entry_line(look: &Look, entry: &Entry, sizes: &Sizes) -> Option<EntryLine> {
         name_in_use: manifest.is_some_and(|manifest| is_name_in_use(look, manifest)),
         action: verdict.action,
         reason: verdict.reason.word().to_owned(),
-        detail: verdict.detail.clone(),
+        detail: verdict.detail.to_string(),
         last_holder: manifest.and_then(|manifest| manifest.last_holder.clone()),
     })
 }
@@ -293,7 +314,7 @@ fn is_name_in_use(look: &Look, manifest: &Manifest) -> bool {
         .is_some_and(|volume| !(manifest.state.is_in_place() && volume.identity.is_same(&identity)))
 }
 
-fn totals(volumes: &[VolumeLine], quarantine: &[EntryLine]) -> Totals {
+fn totals(volumes: &[VolumeLine<'_>], quarantine: &[EntryLine]) -> Totals {
     let mut totals = Totals {
         volumes: volumes.len(),
         due_delete: quarantine.iter().filter(|entry| entry.action == Action::Delete).count(),

@@ -1,16 +1,18 @@
 //! The report as tables and one plain sentence.
 
-use rayon::iter::{IntoParallelIterator as _, ParallelIterator as _};
+use std::borrow::Cow;
+
+use rayon::iter::{IntoParallelRefIterator as _, ParallelIterator as _};
 use rayon::slice::ParallelSliceMut as _;
 
 use super::columns::Columns;
 use super::document::{EntryLine, Report, Totals, VolumeLine};
-use super::text::{bytes, counted, safe};
+use super::text::{bytes, counted, rfc3339, safe};
 use crate::gc::policy::Mode;
 use crate::gc::verdict::Action;
 
 /// The whole report.
-pub fn report(report: &Report) -> String {
+pub fn report(report: &Report<'_>) -> String {
     let mut text = format!(
         "Engine {} ({}), docker root {}, mode {}\n",
         safe(&report.engine.version),
@@ -45,27 +47,27 @@ pub fn report(report: &Report) -> String {
 }
 
 /// The volumes, what is to happen first.
-fn volumes(lines: &[VolumeLine]) -> String {
-    let mut sorted: Vec<&VolumeLine> = lines.iter().collect();
+fn volumes<'a>(lines: &[VolumeLine<'a>]) -> String {
+    let mut sorted: Vec<&VolumeLine<'a>> = lines.iter().collect();
     sorted.par_sort_by_key(|line| (rank(line), &line.name));
     let header = ["VOLUME", "CLASS", "SIZE", "UNREFERENCED SINCE", "ACTION", "DUE", "WHY"];
     let mut columns = Columns::new(header).numbers_in(2);
-    let row = |line: &VolumeLine| {
+    let row = |line: &&VolumeLine<'a>| {
         [
             safe(line.name.as_str()),
-            line.class.clone(),
+            line.class.into(),
             size(line.size_bytes),
-            shown_time(line.unreferenced_since.as_deref()),
-            line.action.word().to_owned(),
-            shown_time(line.due_at.as_deref()),
-            safe(&line.detail),
+            shown_time(line.unreferenced_since.map(rfc3339)),
+            line.action.word().into(),
+            shown_time(line.due_at.map(rfc3339)),
+            safe(line.detail),
         ]
     };
-    columns.add_all(sorted.into_par_iter().map(row).collect());
+    columns.add_all(sorted.par_iter().map(row).collect());
     columns.text()
 }
 
-fn rank(line: &VolumeLine) -> u8 {
+fn rank(line: &VolumeLine<'_>) -> u8 {
     match line.action {
         Action::Delete => 0,
         Action::Quarantine => 1,
@@ -83,11 +85,11 @@ pub fn entries(lines: &[EntryLine]) -> String {
     for line in lines {
         columns.add([
             safe(&line.entry),
-            line.name.as_ref().map_or_else(|| "?".to_owned(), |name| safe(name.as_str())),
+            line.name.as_ref().map_or("?".into(), |name| safe(name.as_str())),
             size(line.size_bytes),
-            line.state.clone(),
-            shown_time(line.quarantined_at.as_deref()),
-            shown_time(line.delete_at.as_deref()),
+            line.state.as_str().into(),
+            shown_time(line.quarantined_at.clone()),
+            shown_time(line.delete_at.clone()),
             safe(&line.detail),
         ]);
     }
@@ -143,15 +145,17 @@ fn summary(totals: &Totals, mode: Mode) -> String {
     text
 }
 
-fn size(bytes_known: Option<u64>) -> String {
-    bytes_known.map_or_else(|| "-".to_owned(), bytes)
+fn size(bytes_known: Option<u64>) -> Cow<'static, str> {
+    bytes_known.map_or("-".into(), |count| bytes(count).into())
 }
 
 /// A time of the document to the minute.
-pub fn shown_time(rfc3339: Option<&str>) -> String {
-    let Some(text) = rfc3339 else { return "-".to_owned() };
-    match text.get(..16) {
-        Some(minute) => format!("{}Z", minute.replace('T', " ")),
-        None => text.to_owned(),
+pub fn shown_time(rfc3339: Option<String>) -> Cow<'static, str> {
+    let Some(mut text) = rfc3339 else { return "-".into() };
+    if text.is_char_boundary(16) && text.get(10..11) == Some("T") {
+        text.truncate(16);
+        text.replace_range(10..11, " ");
+        text.push('Z');
     }
+    text.into()
 }

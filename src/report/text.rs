@@ -1,13 +1,14 @@
 //! Text for a terminal. Names and labels come from strangers: nothing of them reaches a terminal unchecked.
 
+use std::borrow::Cow;
 use std::time::Duration;
 
 use chrono::{DateTime, SecondsFormat, Utc};
 
 /// A text on one line without control, formatting or bidirectional characters: each is written as `\u{...}`.
-pub fn safe(text: &str) -> String {
+pub fn safe(text: &str) -> Cow<'_, str> {
     if text.bytes().all(|byte| (b' '..=b'~').contains(&byte)) {
-        return text.to_owned();
+        return Cow::Borrowed(text);
     }
     let mut clean = String::with_capacity(text.len());
     for c in text.chars() {
@@ -17,7 +18,7 @@ pub fn safe(text: &str) -> String {
             clean.push(c);
         }
     }
-    clean
+    Cow::Owned(clean)
 }
 
 /// Controls, line and paragraph separators, zero-width and bidirectional formatting (Unicode categories Cc, Zl, Zp, Cf), and what

@@ -10,7 +10,7 @@ use crate::gc::volume::VolumeName;
 use crate::host::engine::Engine;
 use crate::host::quarantine::{self, QuarantineError};
 use crate::witness::observe::{Context, Observation, observe};
-use crate::witness::{EvidenceError, quota};
+use crate::witness::{EvidenceError, closely};
 
 /// What was seen, and what follows from it.
 #[derive(Debug)]
@@ -45,21 +45,29 @@ impl Look {
         }
     }
 
-    /// Whether a project quota forbids to move what the plan would; then another plan has to be made.
-    fn is_any_under_a_quota(&mut self) -> bool {
-        let Some(root) = self.observation.directory.as_deref() else { return false };
+    /// Looks closer at what the plan would move, and whether that forbids any of it; then another plan has to be made.
+    fn is_any_forbidden(&mut self) -> bool {
         let is_due = |verdict: &Verdict| {
             verdict.action == Action::Quarantine || verdict.reason == Reason::LimitPerSweep
         };
         let due = self.plan.volumes.iter().filter(|(_, verdict)| is_due(verdict));
-        // What is quarantined in place stays where it is.
-        let moved: Vec<VolumeName> = due
-            .map(|(name, _)| name.clone())
-            .filter(|name| {
-                self.observation.inventory.volume(name).is_some_and(|volume| volume.unmovable.is_empty())
-            })
-            .collect();
-        quota::mark(root, &mut self.observation.inventory, &moved)
+        let due: Vec<VolumeName> = due.map(|(name, _)| name.clone()).collect();
+        self.look_closer(&due)
+    }
+
+    /// Looks closer at some volumes, and says whether anything forbids to move one.
+    fn look_closer(&mut self, volumes: &[VolumeName]) -> bool {
+        let Some(root) = self.observation.directory.as_deref() else { return false };
+        closely::look(root, &mut self.observation.inventory, volumes)
+    }
+
+    /// The same look, with a closer one at some volumes, which may not be due.
+    #[must_use]
+    pub fn closer_at(mut self, volumes: &[VolumeName], settings: &Settings, order: &Order) -> Self {
+        if self.look_closer(volumes) {
+            self.plan = plan(self.situation(settings), order);
+        }
+        self
     }
 }
 
@@ -125,7 +133,7 @@ pub async fn look(
         newly_expired,
         at,
     };
-    if look.is_any_under_a_quota() {
+    if look.is_any_forbidden() {
         look.plan = plan(look.situation(settings), order);
     }
     look.newly_due = newly_due(&look.plan, Situation { ledger: before, ..look.situation(settings) }, order);

@@ -289,7 +289,7 @@ impl Sweeper<'_> {
             }
             Step::Release(entry) => {
                 let verdict = look.plan.entries.get(entry.as_str());
-                let why = verdict.map_or_else(String::new, |verdict| verdict.detail.clone());
+                let why = verdict.map_or_else(String::new, |verdict| verdict.detail.to_string());
                 done.push(match mover.release(&entry, &why) {
                     Ok(()) => Done::Released(entry, why),
                     Err(error) => Done::Failed(format!("release of entry {entry}"), error),

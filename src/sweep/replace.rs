@@ -111,7 +111,7 @@ impl Sweeper<'_> {
             .map_err(SweepError::Violations)?
             .into_steps();
         if steps.is_empty() {
-            let why = look.plan.volumes.get(name).map_or("it is kept", |verdict| verdict.detail.as_str());
+            let why = look.plan.volumes.get(name).map_or("it is kept", |verdict| &verdict.detail);
             return Err(StepError::Refused(format!("volume {name} cannot be replaced: {why}")).into());
         }
         if let Some(why) = volume.unmovable.first() {

@@ -117,7 +117,7 @@ async fn needles(scene: Scene<'_>, told: &[Told]) -> Result<Needles, EvidenceErr
     let mut names: BTreeSet<VolumeName> = scene.index.observed().keys().cloned().collect();
     // Those in quarantine, too.
     names.extend(scene.index.classes().keys().cloned());
-    names.extend(listed.into_iter().filter_map(|volume| VolumeName::new(volume.name).ok()));
+    names.extend(listed.into_iter().map(|volume| volume.name));
     Ok(Needles::new(names))
 }
 

@@ -2,6 +2,7 @@
 //! the engine is telling of its containers. The second takes as long as the engine's list.
 
 use std::collections::BTreeMap;
+use std::ffi::CString;
 use std::sync::Arc;
 
 use rayon::iter::{IntoParallelIterator as _, ParallelIterator as _};
@@ -10,8 +11,7 @@ use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
 use super::EvidenceError;
-use crate::gc::volume::{Unmovable, VolumeName};
-use crate::host::directory::Facts;
+use crate::gc::volume::VolumeName;
 use crate::host::fault::{self, Point};
 use crate::host::volumes_dir::{Observed, VolumesDir};
 
@@ -32,7 +32,7 @@ impl Looking {
             fault::at(Point::LookDirectories).map_err(|error| EvidenceError::Nonsense(error.to_string()))?;
             let found = directory.as_deref().map_or_else(|| Ok(Vec::new()), find)?;
             // Nobody listens any more when the engine did not answer.
-            drop(tell.send(found.iter().map(|(name, _)| name.clone()).collect()));
+            drop(tell.send(found.clone()));
             Ok(directory.map_or_else(OnDisk::new, |directory| look_into(&directory, found)))
         });
         Self { found, inside }
@@ -55,29 +55,19 @@ impl Looking {
     }
 }
 
-/// A directory, or why nothing is known of it.
-type Found = (VolumeName, Result<Facts, Unmovable>);
-
-fn find(directory: &VolumesDir) -> Result<Vec<Found>, EvidenceError> {
-    let names: Vec<VolumeName> = directory
-        .names()?
-        .iter()
-        // A name that is no UTF-8 is none that the API could name.
-        .filter_map(|name| name.to_str().ok().and_then(|name| VolumeName::new(name).ok()))
-        .collect();
-    let facts = |name: VolumeName| directory.facts_of(&name).map(|facts| (name, facts));
-    Ok(names.into_par_iter().filter_map(facts).collect())
+fn find(directory: &VolumesDir) -> Result<Vec<VolumeName>, EvidenceError> {
+    // A name that is no UTF-8 is none that the API could name.
+    let name = |name: &CString| name.to_str().ok().and_then(|name| VolumeName::new(name).ok());
+    Ok(directory.names()?.iter().filter_map(name).collect())
 }
 
-fn look_into(directory: &VolumesDir, found: Vec<Found>) -> OnDisk {
-    let observe = |(name, facts): Found| {
-        let seen = match facts {
-            Ok(facts) => directory.observe_found(&name, &facts),
-            Err(why) => Observed::nothing(why),
-        };
+/// One that was removed and made again since it was found has another identity than any clock that runs (I11).
+fn look_into(directory: &VolumesDir, mut found: Vec<VolumeName>) -> OnDisk {
+    found.par_sort_unstable();
+    let look = |name: VolumeName| {
+        let seen = directory.glance(&name);
         (name, seen)
     };
-    let mut seen: Vec<(VolumeName, Observed)> = found.into_par_iter().map(observe).collect();
-    seen.par_sort_unstable_by(|(a, _), (b, _)| a.cmp(b));
+    let seen: Vec<(VolumeName, Observed)> = found.into_par_iter().map(look).collect();
     seen.into_iter().collect()
 }

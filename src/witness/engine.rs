@@ -3,11 +3,13 @@
 use std::collections::HashSet;
 use std::time::Duration;
 
+use tokio::task::JoinSet;
+
 use super::{EvidenceError, Scene, on_a_thread};
 use crate::gc::inventory::Answer;
 use crate::gc::reference::{Holder, HolderKind, Reference, Witness};
 use crate::gc::volume::VolumeName;
-use crate::host::engine::wire::{Container, Info, Mount};
+use crate::host::engine::wire::{Container, Info, Mount, SwarmInfo};
 use crate::host::engine::{Engine, EngineError};
 
 /// How often list and count are asked before their difference is a refusal. The pauses between double, to four seconds in all:
@@ -15,42 +17,107 @@ use crate::host::engine::{Engine, EngineError};
 const TRIES: u32 = 8;
 const FIRST_PAUSE: Duration = Duration::from_millis(30);
 
-/// The complete container list, with the `/info` it agrees with. `before` is what `/info` said just now.
+/// A container list, and the count that is asked for after it.
 ///
-/// The count is asked after it, too: containers that come and go in between are no contradiction. A list that is still
-/// outside both counts after several tries is not complete, and nothing may be concluded from it (I2).
-pub async fn containers(engine: &Engine, mut before: Info) -> Result<(Info, Vec<Container>), EvidenceError> {
-    let mut tries = 1;
-    let mut pause = FIRST_PAUSE;
-    loop {
-        let answer = engine.fetch_containers().await?;
-        // A long list is read while the engine counts once more.
-        let (containers, after) = tokio::join!(on_a_thread(move || Ok(answer.read()?)), engine.info());
-        let (containers, after) = (containers?, after?);
-        each_once(&containers)?;
-        if after.id != before.id || after.docker_root_dir != before.docker_root_dir {
+/// With a count before it and one after it, containers that come and go in between are no contradiction. A list that is outside
+/// both is not complete, and nothing may be concluded from it (I2).
+#[derive(Debug)]
+pub struct Listed {
+    /// Every container, in every state.
+    pub containers: Vec<Container>,
+    counting: JoinSet<Result<Info, EngineError>>,
+}
+
+/// A list that is outside both counts.
+#[derive(Debug)]
+pub struct Differs {
+    listed: usize,
+    counted: u64,
+}
+
+/// Lists the containers. The count after it is under way then: the engine runs other programs to answer it.
+pub async fn list(engine: &Engine) -> Result<Listed, EvidenceError> {
+    let answer = engine.fetch_containers().await?;
+    let mut counting = JoinSet::new();
+    counting.spawn({
+        let engine = engine.clone();
+        async move { engine.info().await }
+    });
+    let containers = on_a_thread(move || Ok(answer.read()?)).await?;
+    each_once(&containers)?;
+    Ok(Listed { containers, counting })
+}
+
+impl Listed {
+    /// Waits for the count after the list, and compares. `before` is what `/info` said before it.
+    pub async fn compare(&mut self, before: &Info) -> Result<Result<Info, Differs>, EvidenceError> {
+        let after = match self.counting.join_next().await {
+            Some(Ok(after)) => after?,
+            Some(Err(error)) => return Err(EvidenceError::Nonsense(error.to_string())),
+            None => return Err(EvidenceError::Nonsense("the containers were counted already".to_owned())),
+        };
+        if what_witnesses_need(&after) != what_witnesses_need(before) {
             return Err(EvidenceError::Nonsense(
-                "its ID or docker root changed between two calls; do several engines share the address?"
+                "its ID, docker root, storage driver or part in a swarm changed between two calls; try again, and if it goes on, \
+                 see whether several engines share the address"
                     .to_owned(),
             ));
         }
-        let listed = containers.len() as u64;
+        let listed = self.containers.len();
         let least = before.containers.min(after.containers);
         let most = before.containers.max(after.containers);
-        if (least..=most).contains(&listed) {
-            return Ok((after, containers));
+        if (least..=most).contains(&(listed as u64)) {
+            return Ok(Ok(after));
         }
-        if tries == TRIES {
-            return Err(EvidenceError::CountsDiffer {
-                listed: containers.len(),
-                counted: after.containers,
-                tries,
-            });
+        Ok(Err(Differs { listed, counted: after.containers }))
+    }
+}
+
+/// What the witnesses are told while the count after the list is still under way.
+fn what_witnesses_need(info: &Info) -> (&str, &str, Option<&str>, Option<&SwarmInfo>) {
+    (&info.id, &info.docker_root_dir, info.driver.as_deref(), info.swarm.as_ref())
+}
+
+/// How often it was tried to get a list and counts that agree.
+#[derive(Debug)]
+pub struct Tries {
+    made: u32,
+    pause: Duration,
+}
+
+impl Default for Tries {
+    fn default() -> Self {
+        Self { made: 0, pause: FIRST_PAUSE }
+    }
+}
+
+impl Tries {
+    /// Waits before the next try.
+    ///
+    /// # Errors
+    ///
+    /// When that was the last.
+    pub async fn again(&mut self, Differs { listed, counted }: Differs) -> Result<(), EvidenceError> {
+        self.made += 1;
+        if self.made == TRIES {
+            return Err(EvidenceError::CountsDiffer { listed, counted, tries: TRIES });
         }
-        tries += 1;
-        before = after;
-        tokio::time::sleep(pause).await;
-        pause *= 2;
+        tokio::time::sleep(self.pause).await;
+        self.pause *= 2;
+        Ok(())
+    }
+}
+
+/// The complete container list, with the `/info` it agrees with.
+pub async fn containers(engine: &Engine) -> Result<(Info, Vec<Container>), EvidenceError> {
+    let mut tries = Tries::default();
+    loop {
+        let before = engine.info().await?;
+        let mut listed = list(engine).await?;
+        match listed.compare(&before).await? {
+            Ok(info) => return Ok((info, listed.containers)),
+            Err(differs) => tries.again(differs).await?,
+        }
     }
 }
 

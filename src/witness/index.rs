@@ -67,7 +67,6 @@ impl VolumeIndex {
         root: &str,
         directory: Option<Arc<VolumesDir>>,
         observed: BTreeMap<VolumeName, Observed>,
-        option_paths: Vec<OptionPath>,
     ) -> rustix::io::Result<Self> {
         let mut by_place = HashMap::with_capacity(observed.len() * 2);
         for (name, seen) in &observed {
@@ -92,7 +91,7 @@ impl VolumeIndex {
             ancestors,
             by_place,
             observed,
-            option_paths,
+            option_paths: Vec::new(),
             classes: BTreeMap::new(),
         })
     }
@@ -102,6 +101,13 @@ impl VolumeIndex {
     #[must_use]
     pub fn seen_through(mut self, view: PathBuf) -> Self {
         self.view = view;
+        self
+    }
+
+    /// The same, with the host paths that the driver options of volumes name.
+    #[must_use]
+    pub fn with_option_paths(mut self, paths: Vec<OptionPath>) -> Self {
+        self.option_paths = paths;
         self
     }
 
@@ -121,6 +127,11 @@ impl VolumeIndex {
     /// The docker root's path as the engine names it.
     pub fn root(&self) -> &Path {
         &self.root
+    }
+
+    /// Below what the host's paths are looked at.
+    pub fn view(&self) -> &Path {
+        &self.view
     }
 
     /// The volumes directory, when it is on this machine.

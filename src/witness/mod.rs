@@ -4,6 +4,7 @@
 //! Order matters: directories and volumes first, references second, so that what appears in between is held, not missed.
 
 pub mod binds;
+pub mod closely;
 pub mod containers_on_disk;
 mod directories;
 pub mod engine;
@@ -13,7 +14,7 @@ pub mod kernel;
 pub mod observe;
 pub mod operator;
 pub mod options;
-pub mod quota;
+
 pub mod root;
 pub mod swarm;
 mod unlisted;

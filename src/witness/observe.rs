@@ -5,9 +5,9 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
-use rayon::iter::{IntoParallelIterator as _, ParallelIterator as _};
 
 use super::directories::Looking;
+use super::engine::{Differs, Tries};
 use super::index::VolumeIndex;
 use super::root::Standing;
 use super::{
@@ -15,11 +15,12 @@ use super::{
     unlisted,
 };
 use crate::gc::entry::{Entry, EntryId};
+use crate::gc::in_order::InOrder;
 use crate::gc::inventory::{EngineIdentity, Inventory};
 use crate::gc::ledger::Hold;
 use crate::gc::reference::{Holder, Reference, Witness};
 use crate::gc::volume::{Class, Unmovable, Volume, VolumeIdentity, VolumeName};
-use crate::host::engine::{Answer, Engine, cluster, wire};
+use crate::host::engine::{Engine, Listing, cluster, wire};
 use crate::host::proc::view;
 use crate::host::quarantine;
 use crate::host::volumes_dir::{Observed, VolumesDir};
@@ -54,52 +55,66 @@ pub struct Observation {
 
 /// Observes the host once.
 pub async fn observe(engine: &Engine, context: Context<'_>) -> Result<Observation, EvidenceError> {
-    // Directories and volumes first: what is made from here on is not in the inventory, and nothing can happen to it.
-    let (begun, listed) = tokio::join!(begin(engine), engine.fetch_volumes());
-    let Begun { info, directory, not_here, looking, found } = begun?;
-    let listed = listed?;
-    // References second: what holds a volume by now is seen.
+    let mut tries = Tries::default();
+    loop {
+        match observe_once(engine, context).await? {
+            Ok(observation) => return Ok(observation),
+            Err(differs) => tries.again(differs).await?,
+        }
+    }
+}
+
+async fn observe_once(
+    engine: &Engine,
+    context: Context<'_>,
+) -> Result<Result<Observation, Differs>, EvidenceError> {
+    // Directories first, references second: what is made from here on has no directory in the inventory, and what held a volume by
+    // now is seen. What the engine calls a volume may come at any time.
+    let Begun { info, listing, directory, not_here, looking, found } = begin(engine).await?;
     let root = info.docker_root_dir.clone();
-    let (containers, kernel, indexed) = tokio::join!(
-        engine_witness::containers(engine, info),
+    let (listed, kernel, indexed) = tokio::join!(
+        engine_witness::list(engine),
         kernel::ask(engine, directory.as_deref(), found),
-        make_index(root, directory.clone(), listed, looking)
+        make_index(listing, root, directory.clone(), looking)
     );
-    let (info, containers) = containers?;
+    let mut listed = listed?;
     let kernel = kernel?;
-    let (index, listed) = indexed?;
-    let warnings = listed.warnings.unwrap_or_default();
-    let listed = listed.volumes.unwrap_or_default();
-    let evidence = ask_others(scene(engine, &info, &containers, &index, context), kernel).await?;
+    let (index, wire::Volumes { volumes, warnings }) = indexed?;
+    let volumes = volumes.unwrap_or_default();
+    let evidence = ask_others(scene(engine, &info, &listed.containers, &index, context), kernel).await?;
     // Podman's root proves nothing, having no container directories; what Podman is refused for is another reason.
     let proving = directory.as_deref().filter(|_| !engine.is_podman());
-    let standing = proving.map(|root| root::standing(root, &info, &containers, &listed, &index));
-    let elsewhere = match &standing {
-        Some(Standing::Elsewhere(why)) => Some(why.clone()),
+    let standing = proving.map(|root| root::standing(root, &info, &listed.containers, &volumes, &index));
+    let is_proven = standing == Some(Standing::Proven);
+    let elsewhere = match standing {
+        Some(Standing::Elsewhere(why)) => Some(why),
         Some(Standing::Proven | Standing::Unproven) | None => None,
     };
     let root_problem = not_here.or(elsewhere).or_else(|| cluster::fall_through(engine.api_version(), &info));
-
-    let mut volumes: Vec<Volume> = listed
-        .into_par_iter()
-        .map(|volume| make_volume(volume, &index, root_problem.is_some(), &evidence.mounted))
-        .collect::<Result<_, _>>()?;
-    let names: BTreeSet<VolumeName> = volumes.iter().map(|volume: &Volume| volume.name.clone()).collect();
-    let is_proven = root_problem.is_none() && standing == Some(Standing::Proven);
-    volumes.extend(unlisted::volumes(engine, &index, &names, is_proven, &evidence.mounted).await?);
+    let mut volumes = make_volumes(volumes, &index, root_problem.is_some(), &evidence.mounted);
+    let is_proven = is_proven && root_problem.is_none();
+    volumes.extend(unlisted::volumes(engine, &index, &volumes, is_proven, &evidence.mounted).await?);
     let mut answers = evidence.answers;
     if let Some(first) = answers.first_mut() {
-        first.notes.extend(warnings.into_iter().map(|warning| format!("the engine warns: {warning}")));
+        let warnings = warnings.into_iter().flatten();
+        first.notes.extend(warnings.map(|warning| format!("the engine warns: {warning}")));
     }
-    let identity = EngineIdentity {
+    let info = match listed.compare(&info).await? {
+        Ok(info) => info,
+        Err(differs) => return Ok(Err(differs)),
+    };
+    let containers = listed.containers.len() as u64;
+    let inventory = Inventory::complete(context.now, identity_of(engine, &info), volumes, answers)?;
+    Ok(Ok(Observation { inventory, index, info, containers, root_problem, directory }))
+}
+
+fn identity_of(engine: &Engine, info: &wire::Info) -> EngineIdentity {
+    EngineIdentity {
         id: info.id.clone(),
         version: info.server_version.clone(),
         api_version: engine.api_version().to_string(),
         root: info.docker_root_dir.clone(),
-    };
-    let count = containers.len() as u64;
-    let inventory = Inventory::complete(context.now, identity, volumes, answers)?;
-    Ok(Observation { inventory, index, info, containers: count, root_problem, directory })
+    }
 }
 
 /// What something holds, for the steps that are about to touch it.
@@ -119,8 +134,7 @@ pub async fn ask_again(
     index: &Arc<VolumeIndex>,
     context: Context<'_>,
 ) -> Result<Held, EvidenceError> {
-    let before = engine.info().await?;
-    let (info, containers) = engine_witness::containers(engine, before).await?;
+    let (info, containers) = engine_witness::containers(engine).await?;
     let kernel = kernel::ask(engine, index.directory(), index.observed().keys().cloned().collect()).await?;
     let evidence = ask_others(scene(engine, &info, &containers, index, context), kernel).await?;
     let mut held = Held { mounted: evidence.mounted, ..Held::default() };
@@ -156,6 +170,7 @@ fn scene<'a>(
 /// What is known before the volumes are.
 struct Begun {
     info: wire::Info,
+    listing: Listing,
     directory: Option<Arc<VolumesDir>>,
     /// Why the docker root is not on this machine, when it is not.
     not_here: Option<String>,
@@ -164,30 +179,44 @@ struct Begun {
 }
 
 async fn begin(engine: &Engine) -> Result<Begun, EvidenceError> {
-    let info = engine.info().await?;
+    let (info, listing) = engine.begin_look().await?;
     let (directory, not_here) = open_root(engine, &info);
     let (found, looking) = Looking::begin(directory.clone()).found().await?;
-    Ok(Begun { info, directory, not_here, looking, found })
+    Ok(Begun { info, listing, directory, not_here, looking, found })
 }
 
 async fn make_index(
+    listing: Listing,
     root: String,
     directory: Option<Arc<VolumesDir>>,
-    listed: Answer<wire::Volumes>,
     looking: Looking,
 ) -> Result<(Arc<VolumeIndex>, wire::Volumes), EvidenceError> {
-    let (listed, classes) = on_a_thread(move || {
-        let listed = listed.read()?;
-        let classes = classes(listed.volumes.as_deref().unwrap_or_default());
-        Ok((listed, classes))
-    })
-    .await?;
-    let on_disk = looking.inside().await?;
+    let (listed, index) = tokio::try_join!(read_list(listing), index_of(&root, directory.clone(), looking))?;
+    let (listed, classes) = listed;
     on_a_thread(move || {
         let volumes = listed.volumes.as_deref().unwrap_or_default();
         let classes = with_quarantined(directory.as_deref(), classes)?;
-        let index = index_of(&root, directory, volumes, on_disk)?.with_classes(classes);
-        Ok((Arc::new(index), listed))
+        let paths = options::paths(&index, volumes)?;
+        Ok((Arc::new(index.with_classes(classes).with_option_paths(paths)), listed))
+    })
+    .await
+}
+
+/// The list in the order of names.
+async fn read_list(
+    mut listing: Listing,
+) -> Result<(wire::Volumes, BTreeMap<VolumeName, Class>), EvidenceError> {
+    let listed = match listing.join_next().await {
+        Some(Ok(listed)) => listed?,
+        Some(Err(error)) => return Err(EvidenceError::Nonsense(error.to_string())),
+        None => return Err(EvidenceError::Nonsense("the volumes were not asked for".to_owned())),
+    };
+    on_a_thread(move || {
+        let mut listed = listed.read()?;
+        let volumes = listed.volumes.get_or_insert_default();
+        volumes.sort_unstable_by(|a, b| a.name.cmp(&b.name));
+        let classes = classes(volumes);
+        Ok((listed, classes))
     })
     .await
 }
@@ -206,11 +235,10 @@ fn open_root(engine: &Engine, info: &wire::Info) -> (Option<Arc<VolumesDir>>, Op
     }
 }
 
-fn index_of(
+async fn index_of(
     root: &str,
     directory: Option<Arc<VolumesDir>>,
-    listed: &[wire::Volume],
-    on_disk: BTreeMap<VolumeName, Observed>,
+    looking: Looking,
 ) -> Result<VolumeIndex, EvidenceError> {
     let view = match &directory {
         Some(_) => view::host_root().map_err(|error| EvidenceError::Silent {
@@ -219,22 +247,25 @@ fn index_of(
         })?,
         None => PathBuf::from("/"),
     };
-    let paths = options::paths(directory.as_deref(), listed, &on_disk, &view)?;
-    let index = VolumeIndex::new(root, directory, on_disk, paths).map_err(|error| {
-        EvidenceError::Nonsense(format!("the docker root {root} cannot be looked at: {error}"))
-    })?;
-    Ok(index.seen_through(view))
+    let on_disk = looking.inside().await?;
+    let root = root.to_owned();
+    on_a_thread(move || {
+        let index = VolumeIndex::new(&root, directory, on_disk).map_err(|error| {
+            EvidenceError::Nonsense(format!("the docker root {root} cannot be looked at: {error}"))
+        })?;
+        Ok(index.seen_through(view))
+    })
+    .await
 }
 
-/// What the engine lists. A name that is none is refused where the volumes are made.
+/// What the engine lists.
 fn classes(listed: &[wire::Volume]) -> BTreeMap<VolumeName, Class> {
     let without_labels = BTreeMap::new();
     let class = |volume: &wire::Volume| {
-        let name = VolumeName::new(volume.name.clone()).ok()?;
-        let class = Class::of(&name, volume.labels.as_ref().unwrap_or(&without_labels));
-        Some((name, class))
+        let class = Class::of(&volume.name, volume.labels.as_ref().unwrap_or(&without_labels));
+        (volume.name.clone(), class)
     };
-    listed.iter().filter_map(class).collect()
+    listed.iter().map(class).collect()
 }
 
 /// With the volumes that are in quarantine: what could mean one of them may bring it back into use, so it has to hold it (I2). Where
@@ -254,17 +285,31 @@ fn with_quarantined(
     Ok(classes)
 }
 
-fn make_volume(
-    listed: wire::Volume,
+/// The volumes that the engine lists, which are in the order of names.
+fn make_volumes(
+    listed: Vec<wire::Volume>,
     index: &VolumeIndex,
     no_root: bool,
     mounted: &BTreeSet<VolumeName>,
-) -> Result<Volume, EvidenceError> {
-    let name = VolumeName::new(listed.name)
-        .map_err(|error| EvidenceError::Nonsense(format!("in the volume list, {error}")))?;
+) -> Vec<Volume> {
+    let mut seen = InOrder::new(index.observed());
+    let make = |volume: wire::Volume| {
+        let seen = seen.get(&volume.name);
+        make_volume(volume, seen, index, no_root, mounted)
+    };
+    listed.into_iter().map(make).collect()
+}
+
+fn make_volume(
+    listed: wire::Volume,
+    seen: Option<&Observed>,
+    index: &VolumeIndex,
+    no_root: bool,
+    mounted: &BTreeSet<VolumeName>,
+) -> Volume {
+    let name = listed.name;
     // Go writes an empty map as null; a missing field was refused by the decoder.
     let labels = listed.labels.unwrap_or_default();
-    let seen = index.observed().get(&name);
     let directory = seen.and_then(|seen| seen.directory.as_ref());
     let is_local = listed.driver == "local";
     let options = listed.options.unwrap_or_default();
@@ -300,14 +345,5 @@ fn make_volume(
             created_at: listed.created_at.clone().unwrap_or_default(),
         },
     };
-    let created_at = listed.created_at.as_deref().and_then(root::parse_time);
-    Ok(Volume {
-        class: Class::of(&name, &labels),
-        name,
-        identity,
-        driver: listed.driver,
-        labels,
-        created_at,
-        unmovable,
-    })
+    Volume { class: Class::of(&name, &labels), name, identity, driver: listed.driver, labels, unmovable }
 }

@@ -7,31 +7,26 @@ use std::path::{Path, PathBuf};
 use serde::de::Error as _;
 
 use super::EvidenceError;
-use super::index::{OptionPath, without_links};
+use super::index::{OptionPath, VolumeIndex, without_links};
 use crate::gc::reference::{Holder, HolderKind, Witness};
 use crate::gc::volume::{Unmovable, VolumeName};
 use crate::host::engine::wire;
-use crate::host::volumes_dir::{Observed, VolumesDir};
+use crate::host::volumes_dir::VolumesDir;
 
 /// Every host path that a volume uses beside or instead of its own directory.
-pub fn paths(
-    directory: Option<&VolumesDir>,
-    listed: &[wire::Volume],
-    on_disk: &BTreeMap<VolumeName, Observed>,
-    view: &Path,
-) -> Result<Vec<OptionPath>, EvidenceError> {
+pub fn paths(index: &VolumeIndex, listed: &[wire::Volume]) -> Result<Vec<OptionPath>, EvidenceError> {
     let no_options = BTreeMap::new();
     let mut paths: Vec<OptionPath> = listed
         .iter()
-        .flat_map(|volume| option_paths(&volume.name, volume.options.as_ref().unwrap_or(&no_options)))
+        .flat_map(|volume| option_paths(volume.name.as_str(), volume.options.as_ref().unwrap_or(&no_options)))
         .collect();
-    let Some(directory) = directory else { return Ok(paths) };
-    for (name, seen) in on_disk {
+    let Some(directory) = index.directory() else { return Ok(paths) };
+    for (name, seen) in index.observed() {
         if seen.unmovable.contains(&Unmovable::OptionsFile) {
             paths.extend(option_paths(name.as_str(), &options_on_disk(directory, name)?));
         }
         if seen.unmovable.contains(&Unmovable::NotADirectory) {
-            paths.push(linked_path(directory, name, view)?);
+            paths.push(linked_path(directory, name, index.view())?);
         }
     }
     Ok(paths)

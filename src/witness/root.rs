@@ -7,7 +7,6 @@ use chrono::{DateTime, Utc};
 use rustix::fs::{Mode, OFlags};
 
 use super::index::VolumeIndex;
-use crate::gc::volume::VolumeName;
 use crate::host::directory;
 use crate::host::engine::wire::{Container, Info, Volume};
 use crate::host::volumes_dir::VolumesDir;
@@ -112,8 +111,7 @@ fn engine_id(root: BorrowedFd<'_>) -> Option<String> {
 /// `CreatedAt` is the change time of `_data` up to Docker 20.10 and of the volume's directory from 23.0 on, in whole seconds.
 fn changed_when_the_engine_says(volume: &Volume, index: &VolumeIndex) -> Option<bool> {
     let told = parse_time(volume.created_at.as_deref()?)?.timestamp();
-    let name = VolumeName::new(volume.name.clone()).ok()?;
-    let seen = index.observed().get(&name)?;
+    let seen = index.observed().get(&volume.name)?;
     if told == NO_DATA {
         // A move was interrupted: the engine sees no data, and neither do we.
         return Some(seen.directory.is_some() && seen.data.is_none());

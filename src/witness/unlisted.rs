@@ -9,31 +9,26 @@ use super::index::VolumeIndex;
 use crate::gc::volume::{Class, Unmovable, Volume, VolumeIdentity, VolumeName};
 use crate::host::directory::{self, Facts};
 use crate::host::engine::Engine;
-use crate::host::volumes_dir::VolumesDir;
+use crate::host::volumes_dir::{Observed, VolumesDir};
 
-/// All of them. `listed` are the names that the engine lists.
+/// All of them. `listed` is what the engine lists, sorted by name.
 ///
 /// Directories and list were looked at together, so a volume that came or went meanwhile looks like one. It is told apart by a
 /// second list and a second look, which are made only when there is something to tell.
 pub(super) async fn volumes(
     engine: &Engine,
     index: &VolumeIndex,
-    listed: &BTreeSet<VolumeName>,
+    listed: &[Volume],
     is_root_proven: bool,
     mounted: &BTreeSet<VolumeName>,
 ) -> Result<Vec<Volume>, EvidenceError> {
-    let is_unlisted = |name: &VolumeName| !listed.contains(name);
-    let Some(root) = index.directory().filter(|_| index.observed().keys().any(is_unlisted)) else {
-        return Ok(Vec::new());
-    };
+    let found = not_among(index.observed(), listed);
+    let Some(root) = index.directory().filter(|_| !found.is_empty()) else { return Ok(Vec::new()) };
     let again = engine.volumes().await?.volumes.unwrap_or_default();
-    let by_now: BTreeSet<&str> = again.iter().map(|volume| volume.name.as_str()).collect();
+    let by_now: BTreeSet<&VolumeName> = again.iter().map(|volume| &volume.name).collect();
     let mut volumes = Vec::new();
-    for (name, seen) in index.observed() {
-        let Some(facts) = seen.directory.filter(|_| is_unlisted(name) && !by_now.contains(name.as_str()))
-        else {
-            continue;
-        };
+    for (name, seen) in found {
+        let Some(facts) = seen.directory.filter(|_| !by_now.contains(name)) else { continue };
         if !is_still_there(root, name, &facts) {
             continue;
         }
@@ -52,11 +47,23 @@ pub(super) async fn volumes(
             class: Class::Unlisted,
             driver: "local".to_owned(),
             labels: BTreeMap::new(),
-            created_at: None,
             unmovable,
         });
     }
     Ok(volumes)
+}
+
+/// The directories whose names are not listed; both are in the order of names.
+fn not_among<'a>(
+    directories: &'a BTreeMap<VolumeName, Observed>,
+    listed: &[Volume],
+) -> Vec<(&'a VolumeName, &'a Observed)> {
+    let mut listed = listed.iter().map(|volume| &volume.name).peekable();
+    let is_unlisted = |(name, _): &(&VolumeName, &Observed)| {
+        while listed.next_if(|listed| listed < name).is_some() {}
+        listed.peek() != Some(name)
+    };
+    directories.iter().filter(is_unlisted).collect()
 }
 
 /// A directory that cannot be looked at any more is taken to be there: then it is shown.

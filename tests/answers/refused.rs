@@ -1,6 +1,7 @@
 //! What is refused.
 
 use std::path::Path;
+use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
@@ -120,7 +121,11 @@ fn an_answer_of_another_shape_is_refused() {
             }),
             "Labels",
         ),
-        ("volume with a path for a name", volumes(|v| v["Name"] = json!("../used")), "volume list"),
+        (
+            "volume with a path for a name",
+            volumes(|v| v["Name"] = json!("../used")),
+            "cannot be the name of a volume",
+        ),
         (
             "volume listed twice",
             json!({ "Volumes": [volumes(|_| ())["Volumes"][0], volumes(|_| ())["Volumes"][0]] }),
@@ -165,10 +170,38 @@ fn a_list_that_disagrees_with_the_engines_own_count_is_refused() {
     goes_on("counts", &fake, &volgc);
 }
 
+/// What was counted long before the list is no witness of what it is to hold.
+#[test]
+fn a_count_from_before_a_long_wait_is_asked_for_again() {
+    let (fake, volgc) = due();
+    volgc.ok(&["report"]);
+    let quick = fake.take();
+    fake.set(|world| {
+        let version = Answer::json(&world.version);
+        world.replace_with("/version", move |_| {
+            sleep(Duration::from_millis(1500));
+            Some(version.clone())
+        });
+    });
+    volgc.ok(&["report"]);
+    let slow = fake.take();
+    let count = |asked: &[String]| {
+        let list = asked.iter().position(|asked| asked.contains("/containers/json")).unwrap();
+        asked[..list].iter().filter(|asked| asked.ends_with("/info")).count()
+    };
+    assert_eq!((count(&quick), count(&slow)), (1, 2), "{quick:?} {slow:?}");
+}
+
 #[test]
 fn an_engine_that_changes_between_two_calls_is_refused() {
     let (fake, volgc) = due();
-    for (key, other) in [("ID", json!("ANOTHER")), ("DockerRootDir", json!("/elsewhere"))] {
+    let another_part = json!({ "LocalNodeState": "active", "ControlAvailable": true });
+    for (key, other) in [
+        ("ID", json!("ANOTHER")),
+        ("DockerRootDir", json!("/elsewhere")),
+        ("Driver", json!("btrfs")),
+        ("Swarm", another_part),
+    ] {
         fake.set(|world| {
             let mut second = world.info.clone();
             second[key] = other.clone();
@@ -279,9 +312,13 @@ fn engines_that_are_too_old_or_not_docker_are_not_changed() {
     fake.set(|world| answers_to("/version", world, |version| version["MinAPIVersion"] = json!("1.44")));
     volgc.ok(&["report"]);
     let asked = fake.take();
-    assert!(asked.len() > 3, "{asked:?}");
+    // What was asked while the version was not known yet is asked again.
+    let (first, then): (Vec<_>, Vec<_>) = asked.iter().partition(|asked| !asked.starts_with("GET /v1.44/"));
+    assert!(then.len() > 3, "{asked:?}");
     assert!(
-        asked.iter().all(|asked| asked == "GET /version" || asked.starts_with("GET /v1.44/")),
+        first
+            .iter()
+            .all(|asked| ["GET /version", "GET /v1.41/info", "GET /v1.41/volumes"].contains(&asked.as_str())),
         "{asked:?}"
     );
     fake.restore_answers();

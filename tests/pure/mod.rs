@@ -60,7 +60,6 @@ pub fn volume(text: &str) -> Volume {
         class: Class::Anonymous,
         driver: "local".to_owned(),
         labels: BTreeMap::new(),
-        created_at: None,
         unmovable: Vec::new(),
     }
 }

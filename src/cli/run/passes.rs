@@ -79,7 +79,7 @@ impl<'a> Passes<'a> {
     }
 
     async fn look_once(&self, settings: &Settings) -> Result<Look, CliError> {
-        let engine = self.context.engine(settings).await?;
+        let engine = self.context.engine_to_look(settings).await?;
         let remembered = self.context.remembered()?;
         let look = look(&engine, &remembered, settings, &Order::Scheduled, clock::read()?).await;
         look.map_err(|error| CliError::Sweep(error.into()))

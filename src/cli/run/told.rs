@@ -67,7 +67,10 @@ pub(super) fn counts(look: &Look) -> Counts {
 }
 
 pub(super) fn refusals(look: &Look) -> Vec<Refused> {
-    look.refusals.iter().map(|refusal| Refused { word: refusal.word, text: safe(&refusal.text) }).collect()
+    look.refusals
+        .iter()
+        .map(|refusal| Refused { word: refusal.word, text: safe(&refusal.text).into_owned() })
+        .collect()
 }
 
 pub(super) fn steps(swept: &Swept) -> Steps {
@@ -156,5 +159,5 @@ fn is_silent(error: &EngineError) -> bool {
 
 /// The error in one line that plays no tricks.
 pub(super) fn sentence(error: &CliError) -> String {
-    safe(&error.to_string())
+    safe(&error.to_string()).into_owned()
 }

@@ -29,7 +29,7 @@ pub(super) fn entry_verdict(situation: Situation<'_>, entry: &Entry, order: &Ord
                 Verdict {
                     action: Action::Delete,
                     reason: Reason::UnfinishedDeletion,
-                    detail: "its deletion was begun and is taken up again".to_owned(),
+                    detail: "its deletion was begun and is taken up again".into(),
                     due_at: Some(situation.now),
                     rule: None,
                 }
@@ -69,7 +69,7 @@ fn known_entry_verdict(situation: Situation<'_>, manifest: &Manifest, order: &Or
             Verdict {
                 action: Action::Delete,
                 reason: Reason::ByHand,
-                detail: "ordered by hand; nothing holds it".to_owned(),
+                detail: "ordered by hand; nothing holds it".into(),
                 due_at: Some(situation.now),
                 rule: manifest.rule.clone(),
             }
@@ -163,7 +163,7 @@ pub(super) fn entry_grace_verdict(situation: Situation<'_>, manifest: &Manifest,
     Verdict {
         action: Action::Delete,
         reason: Reason::GraceOver,
-        detail: "in quarantine for its whole grace period".to_owned(),
+        detail: "in quarantine for its whole grace period".into(),
         due_at,
         rule: None,
     }
@@ -177,7 +177,6 @@ fn volume_of(manifest: &Manifest) -> Volume {
         class: manifest.class,
         driver: manifest.driver.clone(),
         labels: manifest.labels.clone(),
-        created_at: None,
         unmovable: Vec::new(),
     }
 }

@@ -65,7 +65,7 @@ pub(super) fn in_place_verdict(situation: Situation<'_>, manifest: &Manifest, or
         return Verdict {
             action: Action::Delete,
             reason: Reason::ByHand,
-            detail: "ordered by hand; nothing holds it".to_owned(),
+            detail: "ordered by hand; nothing holds it".into(),
             due_at: Some(situation.now),
             rule: manifest.rule.clone(),
         };
@@ -96,7 +96,7 @@ fn release_verdict(situation: Situation<'_>, order: &Order, reason: Reason, deta
         Order::Scheduled => Verdict {
             action: Action::Release,
             reason,
-            detail: format!("{detail}; it leaves the quarantine"),
+            detail: format!("{detail}; it leaves the quarantine").into(),
             due_at: Some(situation.now),
             rule: None,
         },

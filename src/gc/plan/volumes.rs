@@ -1,5 +1,6 @@
 //! What becomes of each volume of the inventory.
 
+use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::time::Duration;
 
@@ -84,7 +85,7 @@ fn quarantine_by_hand(
     Verdict {
         action: Action::Quarantine,
         reason: Reason::ByHand,
-        detail: "ordered by hand; nothing holds it".to_owned(),
+        detail: "ordered by hand; nothing holds it".into(),
         due_at: Some(situation.now),
         rule: None,
     }
@@ -168,14 +169,14 @@ fn grace_verdict(
         return Verdict {
             action: Action::Watch,
             reason: Reason::FirstSighting,
-            detail: "unreferenced; its clock starts".to_owned(),
+            detail: "unreferenced; its clock starts".into(),
             due_at: after(now, quarantine_after),
             rule: None,
         };
     };
     let needed = limits.min_sightings.max(2);
     let remaining = quarantine_after.saturating_sub(clock.watched);
-    let verdict = |action, reason, detail| Verdict {
+    let verdict = |action, reason, detail: Cow<'static, str>| Verdict {
         action,
         reason,
         detail,
@@ -183,11 +184,11 @@ fn grace_verdict(
         rule: None,
     };
     if remaining > Duration::ZERO {
-        verdict(Action::Keep, Reason::WithinGrace, "unreferenced; its grace period runs".to_owned())
+        verdict(Action::Keep, Reason::WithinGrace, "unreferenced; its grace period runs".into())
     } else if clock.sightings < needed {
         let detail = format!("unreferenced in {} of {needed} sweeps", clock.sightings);
-        verdict(Action::Keep, Reason::TooFewSightings, detail)
+        verdict(Action::Keep, Reason::TooFewSightings, detail.into())
     } else {
-        verdict(Action::Quarantine, Reason::GraceOver, "unreferenced for its whole grace period".to_owned())
+        verdict(Action::Quarantine, Reason::GraceOver, "unreferenced for its whole grace period".into())
     }
 }

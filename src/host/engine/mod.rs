@@ -9,6 +9,7 @@ pub mod endpoint;
 mod error;
 pub mod events;
 pub mod follow;
+mod prefetch;
 pub mod transport;
 pub mod wire;
 
@@ -26,6 +27,8 @@ pub use answer::Answer;
 use endpoint::Endpoint;
 pub use error::EngineError;
 use error::{chain, is_final};
+pub use prefetch::Listing;
+use prefetch::{Kept, Prefetched};
 use transport::{Transport, TransportError};
 
 /// The oldest API version this program speaks, and the one it prefers: that of Docker 20.10, which every engine up to 28 and
@@ -66,6 +69,7 @@ pub struct Engine {
     transport: Transport,
     api: ApiVersion,
     version: wire::Version,
+    kept: Kept,
 }
 
 /// The engine, for the two calls that change something.
@@ -90,14 +94,35 @@ impl Engine {
     /// Connects and agrees on an API version.
     pub async fn connect(endpoint: Endpoint) -> Result<Self, EngineError> {
         let transport = Transport::new(endpoint);
-        let version: wire::Version = Answer::fetch(&transport, "/version".to_owned()).await?.read()?;
+        let version = Answer::fetch(&transport, "/version".to_owned()).await?.read()?;
+        Self::agree(transport, version)
+    }
+
+    /// The same for a command that looks at once: what [`Self::begin_look`] asks has been asked by then.
+    pub async fn connect_to_look(endpoint: Endpoint) -> Result<Self, EngineError> {
+        let transport = Transport::new(endpoint);
+        let path = |what: &str| format!("/v{OLDEST_API}{what}");
+        let until = prefetch::fresh();
+        let volumes = prefetch::list(&transport, path("/volumes"));
+        let (version, info) = tokio::try_join!(Answer::fetch(&transport, "/version".to_owned()), async {
+            Ok(Answer::fetch(&transport, path("/info")).await)
+        })?;
+        let engine = Self::agree(transport, version.read()?)?;
+        // By another version they are asked again.
+        if engine.api == OLDEST_API {
+            engine.kept.keep(Prefetched { until, info, volumes });
+        }
+        Ok(engine)
+    }
+
+    fn agree(transport: Transport, version: wire::Version) -> Result<Self, EngineError> {
         let too_old = || EngineError::TooOld { newest: version.api_version.clone() };
         let newest = ApiVersion::parse(&version.api_version).ok_or_else(too_old)?;
         if newest < OLDEST_API {
             return Err(too_old());
         }
         let oldest = version.min_api_version.as_deref().and_then(ApiVersion::parse).unwrap_or(OLDEST_API);
-        Ok(Self { transport, api: oldest.max(OLDEST_API), version })
+        Ok(Self { transport, api: oldest.max(OLDEST_API), version, kept: Kept::default() })
     }
 
     /// Whether requests go to the engine itself, with no proxy in between.
@@ -123,23 +148,31 @@ impl Engine {
         self.version.is_podman()
     }
 
-    /// `GET /info`. Podman makes up another ID for each answer (seen with 4.3), so its ID says nothing.
+    /// `GET /info`.
     pub async fn info(&self) -> Result<wire::Info, EngineError> {
-        let mut info: wire::Info = self.get("/info").await?;
+        Ok(self.named(self.get("/info").await?))
+    }
+
+    /// What a look begins with: `GET /info`, and the list of volumes, which is under way.
+    pub async fn begin_look(&self) -> Result<(wire::Info, Listing), EngineError> {
+        if let Some(Prefetched { info, volumes, .. }) = self.kept.take() {
+            return Ok((self.named(info?.read()?), volumes));
+        }
+        let volumes = prefetch::list(&self.transport, format!("/v{}/volumes", self.api));
+        Ok((self.info().await?, volumes))
+    }
+
+    /// Podman makes up another ID for each answer (seen with 4.3), so its ID says nothing.
+    fn named(&self, mut info: wire::Info) -> wire::Info {
         if self.is_podman() {
             "podman".clone_into(&mut info.id);
         }
-        Ok(info)
+        info
     }
 
     /// `GET /volumes`, of every driver.
     pub async fn volumes(&self) -> Result<wire::Volumes, EngineError> {
-        self.fetch_volumes().await?.read()
-    }
-
-    /// The same, not read yet.
-    pub async fn fetch_volumes(&self) -> Result<Answer<wire::Volumes>, EngineError> {
-        self.fetch("/volumes").await
+        self.get("/volumes").await
     }
 
     /// Whether Docker calls a volume dangling. That it does proves nothing; that it does not means that the engine itself counts a
@@ -149,7 +182,7 @@ impl Engine {
         let answer: wire::Volumes =
             self.get(&format!("/volumes?filters={}", percent_encode(&filter))).await?;
         // The name filter takes any part of a name (moby `daemon/volumes` filters).
-        Ok(answer.volumes.into_iter().flatten().any(|volume| volume.name == name.as_str()))
+        Ok(answer.volumes.into_iter().flatten().any(|volume| volume.name == *name))
     }
 
     /// One volume; none when the engine does not know it (404).

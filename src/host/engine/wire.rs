@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 
 use crate::gc::reference::container_detail;
+use crate::gc::volume::VolumeName;
 
 /// What serde derives also takes a JSON array for a struct, its elements for the fields in their order: `[null]` would be a host
 /// without volumes. With `remote = "Self"` it derives a function only, and this makes of it an implementation for objects.
@@ -128,7 +129,7 @@ pub struct Volumes {
 #[serde(rename_all = "PascalCase", remote = "Self")]
 pub struct Volume {
     /// Its name.
-    pub name: String,
+    pub name: VolumeName,
     /// Its driver.
     pub driver: String,
     /// `local` or `global`.
@@ -244,7 +245,7 @@ mod tests {
                 "CreatedAt":"garbage","UsageData":7}],"Warnings":null,"New":[]}"#,
         )
         .unwrap();
-        assert_eq!(volumes.volumes.unwrap()[0].name, "a");
+        assert_eq!(volumes.volumes.unwrap()[0].name.as_str(), "a");
         let containers: Vec<Container> = serde_json::from_str(
             r#"[{"Id":"a","State":"initialized","Mounts":[{"Type":"odd","Name":"v"}],"Ports":"odd"}]"#,
         )

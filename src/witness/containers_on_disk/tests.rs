@@ -65,7 +65,7 @@ impl Root {
         let names = directory.names().unwrap();
         let names = names.iter().map(|name| VolumeName::new(name.to_str().unwrap()).unwrap());
         let observed = names.map(|name| (name.clone(), directory.observe(&name))).collect();
-        VolumeIndex::new(root, Some(Arc::new(directory)), observed, Vec::new()).unwrap()
+        VolumeIndex::new(root, Some(Arc::new(directory)), observed).unwrap()
     }
 
     /// The same steps as [`ask`], without an engine.

@@ -27,7 +27,7 @@ fn index(names: &[&str]) -> Arc<VolumeIndex> {
             None => (VolumeName::new(*name).unwrap(), Class::Named),
         })
         .collect();
-    let index = VolumeIndex::new("/var/lib/docker", None, BTreeMap::new(), Vec::new()).unwrap();
+    let index = VolumeIndex::new("/var/lib/docker", None, BTreeMap::new()).unwrap();
     Arc::new(index.with_classes(classes))
 }
 
