@@ -119,7 +119,7 @@ const REASONS: &[(&str, &str, &str, &str)] = &[
     ),
     ("src/host/ledger.rs", "make_file", "sync_new_directory(", "it passes the point itself"),
     ("src/host/ledger.rs", "set_volume_record", "self.change(", "no command calls it"),
-    ("src/sweep/quarantine.rs", "delete_or_stop", "engine.delete_volume(", "its caller passes the point"),
+    ("src/sweep/forget.rs", "delete_or_stop", "engine.delete_volume(", "its caller passes the point"),
     ("src/host/engine/mod.rs", "delete_volume", "docker.remove_volume(", "the steps pass the point"),
     ("src/host/engine/mod.rs", "create_volume", "docker.create_volume(", "the steps pass the point"),
     ("src/host/engine/transport.rs", "dial_ssh", "Command::new(", "a connection"),

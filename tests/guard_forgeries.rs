@@ -15,7 +15,8 @@ use pure::{
 };
 use volgc::gc::entry::{Entry, EntryState, Manifest};
 use volgc::gc::guard::approve;
-use volgc::gc::ledger::{Clock, Hold, HoldTarget, LedgerState, VolumeRecord};
+use volgc::gc::holds::{Hold, HoldTarget};
+use volgc::gc::ledger::{Clock, LedgerState, VolumeRecord};
 use volgc::gc::plan::{Order, Plan, Quarantine, plan};
 use volgc::gc::policy::{Disposition, Match, Mode, Rule};
 use volgc::gc::reference::{HolderKind, Reference, Witness};

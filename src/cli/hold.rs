@@ -9,7 +9,7 @@ use super::{CliError, Exit, Format, output};
 use crate::config::duration;
 use crate::gc::entry::{Entry, EntryId};
 use crate::gc::history::{Happening, HistoryLine};
-use crate::gc::ledger::{Hold, HoldTarget};
+use crate::gc::holds::{Hold, HoldTarget};
 use crate::gc::plan::Order;
 use crate::gc::volume::VolumeName;
 use crate::host::clock;

@@ -8,6 +8,7 @@ use rayon::iter::{IntoParallelIterator as _, ParallelIterator as _};
 use serde::{Deserialize, Serialize};
 
 use super::entry::{EntryId, EntryState, Manifest};
+use super::holds::Hold;
 use super::inventory::Inventory;
 use super::policy::Limits;
 use super::reference::{HolderKind, LastHolder, Reference, Witness};
@@ -23,10 +24,6 @@ pub struct ClockReading {
     /// Which boot the monotonic time belongs to.
     pub boot_id: String,
 }
-
-/// How much watched time has to pass after the expiry of a hold before it is forgotten: one that a wrong wall clock ended is as it
-/// was when the clock is set right (I8).
-const CONFIRMED_AFTER: Duration = Duration::from_hours(7 * 24);
 
 /// How much of the time between two complete sweeps counts as watched (I8): never more than either clock says, and never more
 /// than `max_gap`. A step backward, a suspended host and a stopped service can only delay.
@@ -97,62 +94,6 @@ pub struct VolumeRecord {
     pub suspected_since: Option<DateTime<Utc>>,
 }
 
-/// An operator's "keep this".
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Hold {
-    /// What is held.
-    pub target: HoldTarget,
-    /// Why.
-    pub reason: String,
-    /// When it was given.
-    pub given_at: DateTime<Utc>,
-    /// When it ends by itself; none: when it is released.
-    pub expires_at: Option<DateTime<Utc>>,
-}
-
-impl Hold {
-    /// Whether it still holds. At the instant of its expiry it no longer does.
-    pub fn is_active(&self, now: DateTime<Utc>) -> bool {
-        self.expires_at.is_none_or(|expires_at| now < expires_at)
-    }
-}
-
-/// What a hold is on.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case", tag = "kind")]
-pub enum HoldTarget {
-    /// A volume: this one, not a later one of that name (I11).
-    Volume {
-        /// Its name.
-        name: VolumeName,
-        /// Which volume of that name.
-        identity: VolumeIdentity,
-    },
-    /// A quarantine entry, which is then not deleted.
-    Entry {
-        /// The entry.
-        entry: EntryId,
-    },
-}
-
-impl HoldTarget {
-    /// Whether it is this volume (I11).
-    fn is_on_volume(&self, name: &VolumeName, identity: &VolumeIdentity) -> bool {
-        match self {
-            Self::Volume { name: held, identity: which } => held == name && which.is_same(identity),
-            Self::Entry { .. } => false,
-        }
-    }
-
-    /// Whether it is this entry.
-    fn is_on_entry(&self, entry: &EntryId) -> bool {
-        match self {
-            Self::Entry { entry: held } => held == entry,
-            Self::Volume { .. } => false,
-        }
-    }
-}
-
 /// The engine that the ledger is about.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct KnownEngine {
@@ -189,21 +130,6 @@ pub struct SeenEntry<'a> {
 }
 
 impl LedgerState {
-    /// The active hold on a volume.
-    pub fn hold_on_volume(
-        &self,
-        name: &VolumeName,
-        identity: &VolumeIdentity,
-        now: DateTime<Utc>,
-    ) -> Option<&Hold> {
-        self.holds.iter().find(|hold| hold.is_active(now) && hold.target.is_on_volume(name, identity))
-    }
-
-    /// The active hold on an entry.
-    pub fn hold_on_entry(&self, entry: &EntryId, now: DateTime<Utc>) -> Option<&Hold> {
-        self.holds.iter().find(|hold| hold.is_active(now) && hold.target.is_on_entry(entry))
-    }
-
     /// The ledger after one complete sweep. Volumes that are gone are forgotten, those that are new or have another identity
     /// start from nothing (I9, I11).
     #[must_use]
@@ -253,32 +179,6 @@ impl LedgerState {
             record.unreferenced = record.unreferenced.map(|_| Clock::start(now));
         }
         record
-    }
-
-    /// The holds that have expired since the last sweep.
-    pub fn newly_expired(&self, now: DateTime<Utc>) -> impl Iterator<Item = &Hold> {
-        self.holds.iter().filter(move |hold| !hold.is_active(now) && self.has_held_until(hold, now))
-    }
-
-    /// Whether a hold has expired and can be forgotten. The wall clock alone does not say so (I8): either what it is on was watched
-    /// for long since then, or it is a volume that a complete sweep did not find any more (I11).
-    pub fn is_over(&self, hold: &Hold, now: DateTime<Utc>) -> bool {
-        let is_long = |clock: &Clock| clock.watched >= CONFIRMED_AFTER;
-        let is_confirmed = match &hold.target {
-            HoldTarget::Volume { name, identity } => self
-                .volumes
-                .get(name)
-                .filter(|record| record.identity.is_same(identity))
-                .is_none_or(|record| record.unreferenced.as_ref().is_some_and(is_long)),
-            HoldTarget::Entry { entry } => self.entries.get(entry).is_some_and(is_long),
-        };
-        !hold.is_active(now) && is_confirmed
-    }
-
-    /// Whether a hold held until this sweep, as far as the last one tells.
-    fn has_held_until(&self, hold: &Hold, now: DateTime<Utc>) -> bool {
-        // A clock that was set back tells nothing of the time since then.
-        self.last_sweep.as_ref().is_none_or(|last| hold.is_active(last.wall) || last.wall > now)
     }
 
     /// From the last sweep until now.
@@ -340,13 +240,6 @@ impl LedgerState {
             .get(&manifest.name)
             .is_some_and(|record| record.unreferenced.is_none() || !record.identity.is_same(&identity));
         !is_there || is_held || was_held
-    }
-
-    /// Whether there is such a hold, or was one until this sweep.
-    fn is_held(&self, now: DateTime<Utc>, on: impl Fn(&HoldTarget) -> bool) -> bool {
-        self.holds
-            .iter()
-            .any(|hold| on(&hold.target) && (hold.is_active(now) || self.has_held_until(hold, now)))
     }
 
     /// The sudden-orphan brake: when many volumes lost their last holder at once, suspect the evidence, not the volumes.

@@ -32,6 +32,7 @@ pub mod brakes;
 pub mod entry;
 pub mod guard;
 pub mod history;
+pub mod holds;
 pub mod in_order;
 pub mod inventory;
 pub mod late_order;

@@ -37,7 +37,8 @@ use self::schema::Contents;
 pub use self::totals::Totals;
 use crate::gc::entry::EntryId;
 use crate::gc::history::HistoryLine;
-use crate::gc::ledger::{Clock, Hold, HoldTarget, LedgerState, VolumeRecord};
+use crate::gc::holds::{Hold, HoldTarget};
+use crate::gc::ledger::{Clock, LedgerState, VolumeRecord};
 use crate::gc::volume::VolumeName;
 use crate::host::fault::{self, Point};
 

@@ -10,7 +10,7 @@ use super::mover::{Mover, StepError, now};
 use super::quarantine::held_by;
 use crate::gc::entry::{Entry, EntryId, EntryState, Manifest};
 use crate::gc::history::{Happening, HistoryLine};
-use crate::gc::ledger::HoldTarget;
+use crate::gc::holds::HoldTarget;
 use crate::gc::volume::VolumeName;
 use crate::host::clock;
 use crate::host::directory;

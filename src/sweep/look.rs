@@ -3,7 +3,8 @@
 use crate::config::Settings;
 use crate::gc::brakes::{self, EngineFacts, Refusal};
 use crate::gc::entry::Entry;
-use crate::gc::ledger::{ClockReading, Hold, LedgerState, SeenEntry};
+use crate::gc::holds::Hold;
+use crate::gc::ledger::{ClockReading, LedgerState, SeenEntry};
 use crate::gc::plan::{Order, Plan, Quarantine, Situation, plan};
 use crate::gc::verdict::{Action, Reason, Step, Verdict};
 use crate::gc::volume::VolumeName;

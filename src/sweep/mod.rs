@@ -1,6 +1,7 @@
 //! One pass: observe, plan, approve, execute, record. And the operator's commands, which are passes with an order of their own.
 
 pub mod delete;
+mod forget;
 pub mod heed;
 pub mod in_place;
 pub mod look;
@@ -23,7 +24,7 @@ use crate::gc::brakes::Doubt;
 use crate::gc::entry::{Entry, EntryId, Manifest};
 use crate::gc::guard::{self, Violation};
 use crate::gc::history::{Happening, HistoryLine};
-use crate::gc::ledger::{Hold, HoldTarget};
+use crate::gc::holds::{Hold, HoldTarget};
 use crate::gc::plan::Order;
 use crate::gc::verdict::Step;
 use crate::gc::volume::VolumeName;

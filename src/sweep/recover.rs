@@ -3,8 +3,9 @@
 
 use std::time::Duration;
 
+use super::forget::WayBack;
 use super::mover::{Mover, StepError};
-use super::quarantine::{Quarantined, WayBack, held_by, is_plain};
+use super::quarantine::{Quarantined, held_by, is_plain};
 use crate::gc::entry::{Entry, EntryState, Manifest};
 use crate::gc::history::Happening;
 use crate::gc::volume::{Class, Unmovable, VolumeName};

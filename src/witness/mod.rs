@@ -22,8 +22,8 @@ mod unlisted;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use crate::gc::holds::Hold;
 use crate::gc::inventory::Answer;
-use crate::gc::ledger::Hold;
 use crate::gc::reference::Witness;
 use crate::gc::volume::VolumeName;
 use crate::host::engine::wire::{Container, Info};

@@ -15,9 +15,9 @@ use super::{
     unlisted,
 };
 use crate::gc::entry::{Entry, EntryId};
+use crate::gc::holds::Hold;
 use crate::gc::in_order::InOrder;
 use crate::gc::inventory::{EngineIdentity, Inventory};
-use crate::gc::ledger::Hold;
 use crate::gc::reference::{Holder, Reference, Witness};
 use crate::gc::volume::{Class, Unmovable, Volume, VolumeIdentity, VolumeName};
 use crate::host::engine::{Engine, Listing, cluster, wire};

@@ -1,8 +1,8 @@
 //! Operators' holds.
 
 use super::Scene;
+use crate::gc::holds::HoldTarget;
 use crate::gc::inventory::Answer;
-use crate::gc::ledger::HoldTarget;
 use crate::gc::reference::{Holder, HolderKind, Reference, Witness};
 use crate::gc::volume::VolumeIdentity;
 

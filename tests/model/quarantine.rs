@@ -1,4 +1,4 @@
-//! Quarantine of the volume (`sweep/quarantine.rs`) and the renames below it (`host/quarantine/moving.rs`).
+//! Quarantine of the volume (`sweep/quarantine.rs`, `sweep/forget.rs`) and the renames below it (`host/quarantine/moving.rs`).
 
 use crate::mutation::Mutation;
 use crate::program::{Handler, Op, Ran, Taken, Way, Write};

@@ -11,7 +11,8 @@ use super::error::{LedgerError, LedgerFile};
 use super::{Generation, HistoryFilter};
 use crate::gc::entry::EntryId;
 use crate::gc::history::HistoryLine;
-use crate::gc::ledger::{Clock, ClockReading, Hold, HoldTarget, KnownEngine, LedgerState, VolumeRecord};
+use crate::gc::holds::{Hold, HoldTarget};
+use crate::gc::ledger::{Clock, ClockReading, KnownEngine, LedgerState, VolumeRecord};
 use crate::gc::reference::LastHolder;
 use crate::gc::volume::VolumeName;
 
