@@ -3,6 +3,12 @@
 //! Pure but for [`Zone::parse`] of `local`, which asks the system for the name of its zone. No clock is read
 //! here: every question is asked with a time.
 //!
+//! | file | what |
+//! |------|------|
+//! | `fields.rs` | the fields of a line, read into sets of numbers |
+//! | `next.rs` | the next firing in a time zone, through summer time |
+//! | `zone.rs` | names of time zones, and the one of the system |
+//!
 //! # The line
 //!
 //! Five fields, `minute hour day month weekday`, as crontab(5) has them: `*`, numbers, ranges, lists, steps
@@ -13,14 +19,14 @@
 //! too).
 //!
 //! The `cron` crate does the calendar. It speaks Quartz (cron 0.17): six or seven fields with seconds first,
-//! `1` is Sunday, both day fields must match. So a line is read here into sets of numbers and handed on as
+//! `1` is Sunday, both day fields must match. So a line is read into sets of numbers and handed on as
 //! plain lists, as one Quartz schedule, or as two (by day, by weekday) when either day field is enough. Its
 //! years end at 2100, and so do ours.
 //!
 //! # Summer time
 //!
 //! Cron 0.17 skips a time in the spring gap, and repeats and reorders those in the autumn fold. So it is only
-//! ever asked about wall-clock times, as if they were UTC, and this file maps them to the zone:
+//! ever asked about wall-clock times, as if they were UTC, and `next.rs` maps them to the zone:
 //!
 //! - **A time that exists once** runs then.
 //! - **A time in the gap** runs at the first instant after the gap; all the times of one gap together run
@@ -35,18 +41,24 @@
 //! Nothing depends on the shift being an hour: Lord Howe's is 30 minutes, and Beirut's gap is midnight
 //! itself.
 
+mod fields;
+mod next;
+#[cfg(test)]
+mod tests;
+mod zone;
+
 use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
 
-use chrono::{DateTime, Datelike, Days, MappedLocalTime, NaiveDateTime, Offset, TimeDelta, TimeZone, Utc};
-use chrono_tz::{GapInfo, Tz};
+use chrono::{DateTime, Days, TimeDelta, Utc};
+
+use fields::{shortcut, translate};
+use next::next_firing;
+pub use zone::Zone;
 
 /// The order of the fields, as every message about their number gives it.
 const FIELDS: &str = "five fields: minute hour day month weekday";
-
-/// Where the years of cron 0.17 end.
-const LAST_YEAR: i32 = 2100;
 
 /// [`Schedule::longest_interval`] looks at this many firings at least.
 const MIN_FIRINGS: usize = 50;
@@ -99,7 +111,7 @@ pub enum ScheduleError {
     /// Well formed, and no such day exists.
     #[error("`{0}` never comes: no month it names has such a day; change the day or the month field")]
     Never(String),
-    /// The cron crate refused what this file made of the line: a mistake in this file.
+    /// The cron crate refused what this module made of the line: a mistake in this module.
     #[error("`{0}` was understood, but the cron library refused its translation; please report this")]
     Library(String, #[source] cron::error::Error),
     /// Less than a second, or more than a calendar holds: which of the two, and what to write.
@@ -216,318 +228,3 @@ impl fmt::Display for Schedule {
         }
     }
 }
-
-/// The time zone of a schedule.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Zone {
-    /// No summer time, no surprise.
-    Utc,
-    /// One of the IANA database.
-    Named(Tz),
-    /// The system's own.
-    Local {
-        /// Which it is; UTC when that is not known.
-        tz: Tz,
-        /// Why it is not known.
-        note: Option<String>,
-    },
-}
-
-impl Zone {
-    /// Reads `local`, `UTC` (both in any case) or an IANA name.
-    ///
-    /// `local` is what `/etc/localtime` or `/etc/timezone` says; the variable `TZ` is not looked at
-    /// (iana-time-zone 0.1).
-    pub fn parse(text: &str) -> Result<Zone, ScheduleError> {
-        let name = text.trim();
-        if name.eq_ignore_ascii_case("local") {
-            return Ok(Zone::from_system(iana_time_zone::get_timezone()));
-        }
-        if name.eq_ignore_ascii_case("utc") {
-            return Ok(Zone::Utc);
-        }
-        Tz::from_str(name)
-            .map(Zone::Named)
-            .map_err(|_| ScheduleError::Zone(name.to_owned(), nearest_zone(name)))
-    }
-
-    fn from_system(answer: Result<String, iana_time_zone::GetTimezoneError>) -> Zone {
-        let tz = answer.map_err(|error| error.to_string()).and_then(|name| {
-            Tz::from_str(&name).map_err(|_| format!("it calls it `{name}`, which is no IANA name"))
-        });
-        match tz {
-            Ok(tz) => Zone::Local { tz, note: None },
-            Err(why) => Zone::Local {
-                tz: Tz::UTC,
-                note: Some(format!("the time zone of this system is not known ({why}): using UTC; name one")),
-            },
-        }
-    }
-
-    /// The IANA name.
-    pub fn name(&self) -> &str {
-        self.tz().name()
-    }
-
-    /// What the administrator should know: why `local` turned out as UTC.
-    pub fn note(&self) -> Option<&str> {
-        match self {
-            Zone::Local { note, .. } => note.as_deref(),
-            Zone::Utc | Zone::Named(_) => None,
-        }
-    }
-
-    fn tz(&self) -> Tz {
-        match self {
-            Zone::Utc => Tz::UTC,
-            Zone::Named(tz) | Zone::Local { tz, .. } => *tz,
-        }
-    }
-}
-
-impl fmt::Display for Zone {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Zone::Utc | Zone::Named(_) => f.write_str(self.name()),
-            Zone::Local { .. } => write!(f, "{} (local)", self.name()),
-        }
-    }
-}
-
-/// `did you mean ...? `, of the zone whose name, or whose last part, differs from `name` in one place by a
-/// few letters. Digits are not guessed at: `UTC+2` is not a slip for `UTC`.
-fn nearest_zone(name: &str) -> String {
-    let wanted = name.to_lowercase();
-    let far = |zone: &str| wanted.len().max(zone.len()) - alike(&wanted, zone);
-    let near = |zone: &Tz| {
-        let full = zone.name().to_lowercase();
-        let city = full.rsplit('/').next().map_or(usize::MAX, far);
-        (far(&full).min(city), zone.name())
-    };
-    match chrono_tz::TZ_VARIANTS.iter().map(near).min() {
-        Some((distance, zone)) if distance <= wanted.len() / 4 && !wanted.contains(char::is_numeric) => {
-            format!("did you mean `{zone}`? Else ")
-        }
-        Some(_) | None => String::new(),
-    }
-}
-
-/// How many bytes two words share at their starts and ends.
-fn alike(a: &str, b: &str) -> usize {
-    let same = |(x, y): &(u8, u8)| x == y;
-    let start = a.bytes().zip(b.bytes()).take_while(same).count();
-    let end = a.bytes().rev().zip(b.bytes().rev()).take_while(same).count();
-    (start + end).min(a.len()).min(b.len())
-}
-
-/// The first instant after `after` on which a matching wall-clock time falls, by the rules at the top of this
-/// file.
-fn next_firing(
-    days: &[cron::Schedule],
-    tz: Tz,
-    repeats_in_fold: bool,
-    after: DateTime<Utc>,
-) -> Option<DateTime<Utc>> {
-    let offset = tz.offset_from_utc_datetime(&after.naive_utc()).fix();
-    let wall = after.naive_utc().checked_add_offset(offset)?;
-    // Cron 0.17 adds a second to it, and panics where chrono's time ends.
-    if wall.year() > LAST_YEAR {
-        return None;
-    }
-    let first = search(days, wall, after, |wall| first_occurrence(tz, wall));
-    if !repeats_in_fold {
-        return first;
-    }
-    // In the first half of a fold, earlier wall-clock times are still to come again.
-    let start = match tz.from_local_datetime(&wall) {
-        MappedLocalTime::Ambiguous(early, late) => wall.checked_sub_signed(late - early)?,
-        MappedLocalTime::Single(_) | MappedLocalTime::None => wall,
-    };
-    let last = search(days, start, after, |wall| Some(tz.from_local_datetime(&wall).latest()?.to_utc()));
-    first.into_iter().chain(last).min()
-}
-
-/// The first matching wall-clock time after `start` that `map` puts after `after`. `map` must not fall, so
-/// that the first one found is the earliest; both callers' do not.
-fn search(
-    days: &[cron::Schedule],
-    start: NaiveDateTime,
-    after: DateTime<Utc>,
-    map: impl Fn(NaiveDateTime) -> Option<DateTime<Utc>>,
-) -> Option<DateTime<Utc>> {
-    let firing = |schedule: &cron::Schedule| {
-        schedule.after(&start.and_utc()).filter_map(|wall| map(wall.naive_utc())).find(|at| *at > after)
-    };
-    days.iter().filter_map(firing).min()
-}
-
-fn first_occurrence(tz: Tz, wall: NaiveDateTime) -> Option<DateTime<Utc>> {
-    match tz.from_local_datetime(&wall) {
-        MappedLocalTime::Single(at) | MappedLocalTime::Ambiguous(at, _) => Some(at.to_utc()),
-        MappedLocalTime::None => Some(GapInfo::new(&wall, &tz)?.end?.to_utc()),
-    }
-}
-
-/// What a word with `@` stands for (crontab(5), "extensions").
-fn shortcut(word: &str, alone: bool) -> Result<[&'static str; 5], ScheduleError> {
-    let fail = |advice| Err(ScheduleError::Shortcut(word.to_owned(), advice));
-    let fields = match word.to_ascii_lowercase().as_str() {
-        "@hourly" => ["0", "*", "*", "*", "*"],
-        "@daily" | "@midnight" => ["0", "0", "*", "*", "*"],
-        "@weekly" => ["0", "0", "*", "*", "0"],
-        "@monthly" => ["0", "0", "1", "*", "*"],
-        "@yearly" | "@annually" => ["0", "0", "1", "1", "*"],
-        "@reboot" => {
-            return fail("write when to sweep, as in `@hourly`, and run `volgc sweep` from a unit at boot");
-        }
-        "@every" => return fail("in place of `cron`, write `interval = \"1h\"`"),
-        _ => return fail("write @hourly, @daily, @midnight, @weekly, @monthly, @yearly or @annually"),
-    };
-    if alone { Ok(fields) } else { fail("it stands alone, without fields or words after it") }
-}
-
-/// What one field may hold.
-struct Unit {
-    name: &'static str,
-    min: u32,
-    max: u32,
-    /// Of `min` and what follows it.
-    names: &'static [&'static str],
-}
-
-const MINUTE: Unit = Unit { name: "minute", min: 0, max: 59, names: &[] };
-const HOUR: Unit = Unit { name: "hour", min: 0, max: 23, names: &[] };
-const DAY: Unit = Unit { name: "day", min: 1, max: 31, names: &[] };
-const MONTHS: &[&str] = &["JAN", "FEB", "MAR", "APR", "MAY", "JUN", "JUL", "AUG", "SEP", "OCT", "NOV", "DEC"];
-const MONTH: Unit = Unit { name: "month", min: 1, max: 12, names: MONTHS };
-const WEEKDAYS: &[&str] = &["SUN", "MON", "TUE", "WED", "THU", "FRI", "SAT"];
-const WEEKDAY: Unit = Unit { name: "weekday", min: 0, max: 7, names: WEEKDAYS };
-
-/// One crontab line as one or two of Quartz.
-fn translate([minute, hour, day, month, weekday]: [&str; 5]) -> Result<Vec<String>, ScheduleError> {
-    // Vixie's rule, on the text: `1-31` names every day and is a restriction all the same.
-    let either_day = !day.starts_with('*') && !weekday.starts_with('*');
-    let (minute, hour) = (quartz(&MINUTE.read(minute)?), quartz(&HOUR.read(hour)?));
-    let (day, month) = (quartz(&DAY.read(day)?), quartz(&MONTH.read(month)?));
-    // 0 and 7 are one day, and Quartz calls it 1.
-    let mut weekdays: Vec<u32> = WEEKDAY.read(weekday)?.into_iter().map(|day| day % 7 + 1).collect();
-    weekdays.sort_unstable();
-    let weekday = quartz(&weekdays);
-    Ok(if either_day {
-        vec![format!("0 {minute} {hour} {day} {month} *"), format!("0 {minute} {hour} * {month} {weekday}")]
-    } else {
-        vec![format!("0 {minute} {hour} {day} {month} {weekday}")]
-    })
-}
-
-/// A plain list of numbers, which means the same in both dialects.
-fn quartz(values: &[u32]) -> String {
-    values.iter().map(u32::to_string).collect::<Vec<_>>().join(",")
-}
-
-impl Unit {
-    /// All the values that `text` selects.
-    fn read(&self, text: &str) -> Result<Vec<u32>, ScheduleError> {
-        let fail = |problem| ScheduleError::Field(self.name, text.to_owned(), problem);
-        let mut selected = Vec::new();
-        for item in text.split(',') {
-            selected.extend(self.item(item).map_err(fail)?);
-        }
-        Ok(selected)
-    }
-
-    /// One item of a list; the error says what to write.
-    fn item(&self, item: &str) -> Result<impl Iterator<Item = u32> + use<>, String> {
-        let (span, step) = item.split_once('/').map_or((item, None), |(span, step)| (span, Some(step)));
-        let (low, high) = match span.split_once('-') {
-            _ if span == "*" => (self.min, self.max),
-            Some((from, to)) => {
-                let (low, high) = (self.value(from)?, self.value(to)?);
-                if low > high {
-                    return Err(self.backwards(item, from, to, step));
-                }
-                (low, high)
-            }
-            None => {
-                let value = self.value(span)?;
-                if let Some(step) = step {
-                    // Quartz reads 5/15 as 5-59/15; crontab(5) has steps "in conjunction with ranges" alone.
-                    let max = Self::end(self.names.last(), self.max, span);
-                    return Err(format!(
-                        "a step needs a range; write `{span}-{max}/{step}`, or `{span}` alone"
-                    ));
-                }
-                (value, value)
-            }
-        };
-        Ok((low..=high).step_by(self.step(step)?))
-    }
-
-    fn step(&self, step: Option<&str>) -> Result<usize, String> {
-        let Some(text) = step else { return Ok(1) };
-        let most = self.max;
-        let bad = || {
-            format!(
-                "`/{text}` is not a step within the {}; write a whole number from 1 to {most} after `/`",
-                self.name
-            )
-        };
-        // Vixie takes `*/90` and runs at minute 0 alone, which nobody who writes it means.
-        number(text).filter(|step| (1..=most as usize).contains(step)).ok_or_else(bad)
-    }
-
-    /// A number or a name.
-    fn value(&self, text: &str) -> Result<u32, String> {
-        let (min, max) = (self.min, self.max);
-        let named = self.names.iter().zip(min..).find(|(name, _)| name.eq_ignore_ascii_case(text));
-        if let Some((_, value)) = named {
-            return Ok(value);
-        }
-        if let Some(value) = number(text).and_then(|value| u32::try_from(value).ok()) {
-            let sunday = if max == 7 { " (0 and 7 are Sunday)" } else { "" };
-            return if (min..=max).contains(&value) {
-                Ok(value)
-            } else {
-                Err(format!("{text} is out of range; write a number from {min} to {max}{sunday}"))
-            };
-        }
-        let or_name = match (self.names.first(), self.names.last()) {
-            (Some(first), Some(last)) => format!(", or a name from {first} to {last}"),
-            _ => String::new(),
-        };
-        Err(match text {
-            "" => format!("a value is missing; write a number from {min} to {max}{or_name}"),
-            "?" => "`?` is not of crontab(5); write `*`".to_owned(),
-            "*" => {
-                "`*` stands alone or before a step, as in `*` or `*/2`; write it without a range".to_owned()
-            }
-            _ => format!("`{text}` is not known; write a number from {min} to {max}{or_name}"),
-        })
-    }
-
-    /// A range whose end is before its start: Vixie cron refuses it (entry.c), so that `FRI-MON` has one
-    /// meaning nowhere.
-    fn backwards(&self, item: &str, from: &str, to: &str, step: Option<&str>) -> String {
-        let first = Self::end(self.names.first(), self.min, to);
-        let span =
-            |a: &str, b: &str| if a.eq_ignore_ascii_case(b) { a.to_owned() } else { format!("{a}-{b}") };
-        let (head, tail) = (span(from, &Self::end(self.names.last(), self.max, from)), span(&first, to));
-        let instead =
-            if step.is_some() { "a list of the values".to_owned() } else { format!("`{head},{tail}`") };
-        format!("`{item}` runs backwards; write {instead}")
-    }
-
-    /// The first or last value, written as `like` is: by name or by number.
-    fn end(name: Option<&&str>, value: u32, like: &str) -> String {
-        name.filter(|_| number(like).is_none()).map_or_else(|| value.to_string(), |name| (*name).to_owned())
-    }
-}
-
-/// Digits alone: `u32::from_str` would take `+5`. Too many of them are a number out of every range.
-fn number(text: &str) -> Option<usize> {
-    let digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
-    digits.then(|| text.parse().unwrap_or(u32::MAX as usize))
-}
-
-#[cfg(test)]
-mod tests;

@@ -174,7 +174,7 @@ const REVIEWED: &[(&str, &str, &str)] = &[
     ("src/host/walk.rs", "split", "the offset is one that the buffer gave out"),
     ("src/host/walk/stack.rs", "split", "a job that cannot be shared is not"),
     ("src/schedule.rs", "longest_interval", "a gap that cannot be told is not shown"),
-    ("src/schedule.rs", "value", "what is no number is refused"),
+    ("src/schedule/fields.rs", "value", "what is no number is refused"),
     ("src/sweep/heed.rs", "volumes_of", "what is no volume's name is a hint less"),
     ("src/sweep/restore.rs", "finish_restore", "null is no labels; a volume that is gone is an error"),
     ("src/witness/containers_on_disk.rs", "needles", "null is no volumes; what is no volume's name is none"),
