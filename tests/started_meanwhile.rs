@@ -121,6 +121,29 @@ on_each_engine! {
         assert!(volgc.ok(&["history", "--volume", "db"]).contains("refused to forget it"));
     }
 
+    /// The engine would remove it with the directory that it thinks is the volume's.
+    fn a_file_put_beside_the_data_while_it_is_away(engine: PrivateEngine) {
+        let (volgc, mut kept) = due(&engine);
+        let beside = engine.volumes_dir().join("db/notes");
+        let sweep = sweep_until(&volgc, "take.ask_again");
+        fs::write(&beside, "of an administrator").unwrap();
+        assert_left(sweep, "something else lies beside `_data`");
+        kept.note(&beside);
+        kept.assert_untouched();
+        // The same for an order that may have been sent.
+        let aside = engine.root().join("notes");
+        fs::rename(&beside, &aside).unwrap();
+        let output = volgc.clone().env("VOLGC_FAULT", "engine.delete=kill").run(&["sweep"]);
+        assert_eq!(output.status, None, "{output:?}");
+        assert!(!engine.volume_data("db").exists());
+        fs::rename(&aside, &beside).unwrap();
+        for _ in 0..3 {
+            volgc.ok(&["sweep"]);
+        }
+        kept.assert_untouched();
+        assert_eq!(volgc.entries(), Vec::<serde_json::Value>::new());
+    }
+
     /// The engine counts no binds, so it does not refuse: but the data is in quarantine, and what names it keeps it there.
     fn a_container_that_binds_the_path_before_the_engine_is_asked(engine: PrivateEngine) {
         let (volgc, _) = due(&engine);

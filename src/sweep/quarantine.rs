@@ -12,6 +12,8 @@
 //!
 //! A crash after any of them leaves a manifest from which `recover` goes on.
 
+use std::collections::BTreeMap;
+
 use chrono::{DateTime, Utc};
 
 use super::forget::WayBack;
@@ -106,7 +108,7 @@ impl Mover<'_> {
         }
         let objection = match volume.class {
             Class::Unlisted => self.reason_against_unlisted(&volume.name).await?,
-            Class::Anonymous | Class::Named => self.reason_against_listed(&volume.name).await?,
+            Class::Anonymous | Class::Named => self.reason_against_listed(volume).await?,
         };
         if let Some(why) = objection {
             return Ok(Err(why));
@@ -118,15 +120,19 @@ impl Mover<'_> {
     }
 
     /// Why the engine's view forbids to move a volume that it listed.
-    async fn reason_against_listed(&self, name: &VolumeName) -> Result<Option<String>, StepError> {
-        match self.engine.reading().volume(name).await? {
+    async fn reason_against_listed(&self, volume: &Volume) -> Result<Option<String>, StepError> {
+        match self.engine.reading().volume(&volume.name).await? {
             None => return Ok(Some("the engine does not know it any more".to_owned())),
             Some(told) if !is_plain(&told) => {
                 return Ok(Some("the engine shows another driver, scope or options by now".to_owned()));
             }
+            // I11: labels never change, so these are another volume's, which may ask to be kept.
+            Some(told) if !has_labels(&told, &volume.labels) => {
+                return Ok(Some("the engine shows other labels by now".to_owned()));
+            }
             Some(_) => {}
         }
-        self.reason_counted(name).await
+        self.reason_counted(&volume.name).await
     }
 
     /// What the engine itself counts as a use, whatever the lists show.
@@ -214,11 +220,13 @@ impl Mover<'_> {
             return Ok(Away::Forgettable);
         }
         // I11: a DELETE names no volume but the one that has the name when it arrives.
-        Ok(match self.engine.reading().volume(&manifest.name).await? {
-            Some(told) if self.is_still_its_husk(manifest, &told)? => Away::Forgettable,
-            Some(_) => Away::Wanted("the name is another volume's by now".to_owned()),
-            None => Away::Forgotten,
-        })
+        let Some(told) = self.engine.reading().volume(&manifest.name).await? else {
+            return Ok(Away::Forgotten);
+        };
+        if !self.is_still_its_husk(manifest, &told)? {
+            return Ok(Away::Wanted("the name is another volume's by now".to_owned()));
+        }
+        Ok(self.lying_beside(manifest)?.map_or(Away::Forgettable, Away::Wanted))
     }
 
     /// The engine has forgotten the volume unasked. A DELETE could only hit what is made under its name from now on.
@@ -269,8 +277,12 @@ impl Mover<'_> {
 pub(super) fn is_plain(told: &wire::Volume) -> bool {
     told.driver == "local"
         && told.scope == "local"
-        && told.options.as_ref().is_none_or(std::collections::BTreeMap::is_empty)
+        && told.options.as_ref().is_none_or(BTreeMap::is_empty)
         && told.cluster_volume.is_none()
+}
+
+fn has_labels(told: &wire::Volume, labels: &BTreeMap<String, String>) -> bool {
+    told.labels.as_ref().map_or(labels.is_empty(), |told| told == labels)
 }
 
 /// Whether it is still that very volume (I11).

@@ -164,15 +164,19 @@ impl Mover<'_> {
         let way_back = if late_order.is_none() { WayBack::Open } else { WayBack::Closed };
         let holder =
             self.held().await?.volumes.get(&manifest.name).and_then(|held| held.first()).map(held_by);
-        match (holder, way_back) {
+        let objection = match holder {
+            Some(holder) => Some(holder),
+            None => self.lying_beside(manifest)?,
+        };
+        match (objection, way_back) {
             (None, _) => Ok(match self.forget(manifest.clone(), way_back).await? {
                 Quarantined::Done(_) => Recovered::Committed,
                 Quarantined::Left(_) => Recovered::Undone,
                 Quarantined::InDoubt(_, why) => Recovered::Unresolved(why),
             }),
             (Some(_), WayBack::Open) => self.put_back_or_keep(manifest, &told).await,
-            (Some(holder), WayBack::Closed) => Ok(Recovered::Unresolved(format!(
-                "{holder}, but an order to forget it went through a proxy and may still arrive; its data is kept in {}, and a \
+            (Some(objection), WayBack::Closed) => Ok(Recovered::Unresolved(format!(
+                "{objection}, but an order to forget it went through a proxy and may still arrive; its data is kept in {}, and a \
                  sweep puts it back one hour after the order",
                 self.shown(&manifest.entry)
             ))),
@@ -189,6 +193,14 @@ impl Mover<'_> {
         Ok(is_plain(told)
             && seen.data.is_none()
             && seen.directory.is_some_and(|facts| facts.identity.is_same(&manifest.volume_directory)))
+    }
+
+    /// What the engine would remove with the emptied directory of a volume: somebody put it there since that was looked at.
+    pub(super) fn lying_beside(&self, manifest: &Manifest) -> Result<Option<String>, StepError> {
+        let seen = self.observe(&manifest.name)?;
+        let is_beside = |why: &&Unmovable| matches!(why, Unmovable::ForeignContent | Unmovable::OptionsFile);
+        let why = seen.unmovable.iter().find(is_beside);
+        Ok(why.map(|why| format!("{}, which the engine would remove", why.sentence())))
     }
 
     async fn recover_restoring(

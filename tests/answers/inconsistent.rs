@@ -3,7 +3,7 @@
 
 use serde_json::{Value, json};
 
-use super::harness::fake::{Answer, CONTAINER_ID, Fake, container};
+use super::harness::fake::{Answer, CONTAINER_ID, Fake, container, volume};
 use super::{due, goes_on, refused, refused_by_both};
 
 /// At how many places an answer is cut.
@@ -28,6 +28,21 @@ fn world(fake: &Fake, counted: usize, listed: &[Value]) {
         world.replace("/info", Answer::json(&info));
         world.replace("/containers/json", Answer::json(&listed));
     });
+}
+
+/// The list was answered before a volume was made again under the name, with a label that asks to keep it.
+#[test]
+fn labels_that_are_others_by_now_leave_the_volume() {
+    let (fake, volgc) = due();
+    let mut again = volume(&fake.root().display().to_string(), "orphan");
+    again["Labels"] = json!({ "volgc.keep": "true" });
+    fake.set(|world| world.replace("/volumes/orphan", Answer::json(&again)));
+    for words in [&["sweep"][..], &["quarantine", "orphan"]] {
+        let output = volgc.run(words);
+        assert!(output.stdout.contains("the engine shows other labels by now"), "{output:?}");
+        assert!(fake.volume_data("orphan").exists());
+    }
+    goes_on("other labels", &fake, &volgc);
 }
 
 /// Wherever it is cut, with a length that fits what is left of it: no beginning of an answer is an answer.
