@@ -138,21 +138,26 @@ fn a_look_that_never_comes_back_starves_the_watchdog() {
 
 #[test]
 fn a_wait_that_has_an_end_feeds_the_watchdog() {
-    let fake = Fake::start();
-    let volgc = volgc(&fake, &NEVER.replace("1d", "5s"));
-    let daemon = Daemon::watched(&volgc, Duration::from_secs(2));
-    daemon.await_message("READY=1");
-    // Until the recovery of the start has looked too.
-    sleep(Duration::from_millis(1500));
-    // The engine hangs: it is waited for, for two minutes at the most.
-    fake.set(|world| world.replace("/info", Answer::Stall(Vec::new())));
-    daemon.await_message("STATUS=sweeping");
-    let since = Instant::now();
-    sleep(Duration::from_secs(6));
-    assert!(daemon.fed_since(since) >= 4, "{}", daemon.log());
-    let (status, took) = daemon.terminate();
-    assert!(status.success());
-    assert!(took < Duration::from_secs(8), "{took:?}");
+    // The list of volumes is the one that waits behind the removal of a large one; the last `/info` is that after the containers.
+    for (path, answered) in [("/info", 0), ("/volumes", 0), ("/containers/json", 0), ("/info", 1)] {
+        let fake = Fake::start();
+        let volgc = volgc(&fake, &NEVER.replace("1d", "5s"));
+        let daemon = Daemon::watched(&volgc, Duration::from_secs(2));
+        daemon.await_message("READY=1");
+        // Until the recovery of the start has looked too.
+        sleep(Duration::from_millis(1500));
+        // The engine hangs: it is waited for, for two minutes at the most.
+        fake.set(|world| {
+            world.replace_with(path, move |asked| (asked >= answered).then(|| Answer::Stall(Vec::new())));
+        });
+        daemon.await_message("STATUS=sweeping");
+        let since = Instant::now();
+        sleep(Duration::from_secs(6));
+        assert!(daemon.fed_since(since) >= 4, "{path} {answered}: {}", daemon.log());
+        let (status, took) = daemon.terminate();
+        assert!(status.success());
+        assert!(took < Duration::from_secs(8), "{took:?}");
+    }
 }
 
 #[test]

@@ -281,6 +281,27 @@ on_each_engine! {
         }
     }
 
+    fn one_that_cannot_end_takes_no_place_in_a_sweep(engine: PrivateEngine) {
+        let mut kept = Contents::new(&engine);
+        for name in ["beside", "other"] {
+            kept.note(&bound(&engine, name));
+        }
+        let volgc = Volgc::configured(&engine, IN_PLACE);
+        volgc.sweep_twice();
+        assert_eq!(volgc.quarantined_names(), ["beside", "other"]);
+        let own = engine.volumes_dir().join("beside/own");
+        fs::write(&own, "precious").unwrap();
+        kept.note(&own);
+        volgc.config(&IN_PLACE.replace("max_per_sweep = 1000", "max_per_sweep = 1"));
+        for _ in 0..3 {
+            volgc.ok(&["sweep"]);
+            let beside = volgc.entry_of("beside");
+            assert_eq!((&beside["action"], &beside["reason"]), (&json!("keep"), &json!("foreign_content")), "{beside:#}");
+        }
+        assert_eq!(volgc.quarantined_names(), ["beside"]);
+        kept.assert_untouched();
+    }
+
     fn who_comes_at_the_last_moment_keeps_it(engine: PrivateEngine) {
         let behind = bound(&engine, "mount");
         let mut kept = Contents::new(&engine);

@@ -48,11 +48,18 @@ impl Look {
 
     /// Looks closer at what the plan would move, and whether that forbids any of it; then another plan has to be made.
     fn is_any_forbidden(&mut self) -> bool {
-        let is_due = |verdict: &Verdict| {
-            verdict.action == Action::Quarantine || verdict.reason == Reason::LimitPerSweep
-        };
-        let due = self.plan.volumes.iter().filter(|(_, verdict)| is_due(verdict));
-        let due: Vec<VolumeName> = due.map(|(name, _)| name.clone()).collect();
+        let is_due =
+            |verdict: &Verdict, action| verdict.action == action || verdict.reason == Reason::LimitPerSweep;
+        let volumes = self.plan.volumes.iter().filter(|(_, verdict)| is_due(verdict, Action::Quarantine));
+        // The end of an entry in place is the engine's removal of the volume, with all that lies in its directory.
+        let ending = self.quarantine.entries.iter().filter_map(|entry| match entry {
+            Entry::Known(manifest) if manifest.state.is_in_place() => {
+                let verdict = self.plan.entries.get(manifest.entry.as_str())?;
+                is_due(verdict, Action::Delete).then_some(&manifest.name)
+            }
+            Entry::Known(_) | Entry::Deleting(_) | Entry::Damaged { .. } => None,
+        });
+        let due: Vec<VolumeName> = volumes.map(|(name, _)| name).chain(ending).cloned().collect();
         self.look_closer(&due)
     }
 

@@ -27,6 +27,6 @@ pub fn look(root: &VolumesDir, inventory: &mut Inventory, volumes: &[VolumeName]
 
 fn beside(root: &VolumesDir, name: &VolumeName) -> Vec<Unmovable> {
     let mut reasons = root.observe(name).unmovable;
-    reasons.retain(|why| *why == Unmovable::ForeignContent);
+    reasons.retain(|why| matches!(why, Unmovable::ForeignContent | Unmovable::Unreadable));
     reasons
 }

@@ -3,14 +3,12 @@
 use std::collections::HashSet;
 use std::time::Duration;
 
-use tokio::task::JoinSet;
-
 use super::{EvidenceError, Scene, on_a_thread};
 use crate::gc::inventory::Answer;
 use crate::gc::reference::{Holder, HolderKind, Reference, Witness};
 use crate::gc::volume::VolumeName;
-use crate::host::engine::wire::{Container, Info, Mount, SwarmInfo};
-use crate::host::engine::{Engine, EngineError};
+use crate::host::engine::wire::{Container, Info, Mount};
+use crate::host::engine::{Asked, Engine, EngineError};
 
 /// How often list and count are asked before their difference is a refusal. The pauses between double, to four seconds in all:
 /// Docker 20.10 lists a container while it is being made, and counts it only when that is done.
@@ -25,57 +23,55 @@ const FIRST_PAUSE: Duration = Duration::from_millis(30);
 pub struct Listed {
     /// Every container, in every state.
     pub containers: Vec<Container>,
-    counting: JoinSet<Result<Info, EngineError>>,
+    /// `GET /info` after it.
+    pub after: Asked<Info>,
 }
 
-/// A list that is outside both counts.
+/// Why list and counts say nothing together.
 #[derive(Debug)]
-pub struct Differs {
-    listed: usize,
-    counted: u64,
+pub enum Differs {
+    /// The list is outside both counts.
+    Counts {
+        /// How many it has.
+        listed: usize,
+        /// How many there were after it.
+        counted: u64,
+    },
+    /// The witnesses were told of a storage driver or a part in a swarm that is another one after the list.
+    State,
 }
 
 /// Lists the containers. The count after it is under way then: the engine runs other programs to answer it.
 pub async fn list(engine: &Engine) -> Result<Listed, EvidenceError> {
     let answer = engine.fetch_containers().await?;
-    let mut counting = JoinSet::new();
-    counting.spawn({
-        let engine = engine.clone();
-        async move { engine.info().await }
-    });
+    let after = engine.ask_info();
     let containers = on_a_thread(move || Ok(answer.read()?)).await?;
     each_once(&containers)?;
-    Ok(Listed { containers, counting })
+    Ok(Listed { containers, after })
 }
 
-impl Listed {
-    /// Waits for the count after the list, and compares. `before` is what `/info` said before it.
-    pub async fn compare(&mut self, before: &Info) -> Result<Result<Info, Differs>, EvidenceError> {
-        let after = match self.counting.join_next().await {
-            Some(Ok(after)) => after?,
-            Some(Err(error)) => return Err(EvidenceError::Nonsense(error.to_string())),
-            None => return Err(EvidenceError::Nonsense("the containers were counted already".to_owned())),
-        };
-        if what_witnesses_need(&after) != what_witnesses_need(before) {
-            return Err(EvidenceError::Nonsense(
-                "its ID, docker root, storage driver or part in a swarm changed between two calls; try again, and if it goes on, \
-                 see whether several engines share the address"
-                    .to_owned(),
-            ));
-        }
-        let listed = self.containers.len();
-        let least = before.containers.min(after.containers);
-        let most = before.containers.max(after.containers);
-        if (least..=most).contains(&(listed as u64)) {
-            return Ok(Ok(after));
-        }
-        Ok(Err(Differs { listed, counted: after.containers }))
+/// Waits for the count after a list of so many containers, and compares. `before` is what `/info` said before the list.
+pub async fn compare(
+    before: &Info,
+    listed: usize,
+    after: Asked<Info>,
+) -> Result<Result<Info, Differs>, EvidenceError> {
+    let after = after.answer().await?;
+    if after.id != before.id || after.docker_root_dir != before.docker_root_dir {
+        return Err(EvidenceError::Nonsense(
+            "its ID or docker root changed between two calls; do several engines share the address?"
+                .to_owned(),
+        ));
     }
-}
-
-/// What the witnesses are told while the count after the list is still under way.
-fn what_witnesses_need(info: &Info) -> (&str, &str, Option<&str>, Option<&SwarmInfo>) {
-    (&info.id, &info.docker_root_dir, info.driver.as_deref(), info.swarm.as_ref())
+    let least = before.containers.min(after.containers);
+    let most = before.containers.max(after.containers);
+    if !(least..=most).contains(&(listed as u64)) {
+        return Ok(Err(Differs::Counts { listed, counted: after.containers }));
+    }
+    if after.driver != before.driver || after.swarm != before.swarm {
+        return Ok(Err(Differs::State));
+    }
+    Ok(Ok(after))
 }
 
 /// How often it was tried to get a list and counts that agree.
@@ -97,10 +93,17 @@ impl Tries {
     /// # Errors
     ///
     /// When that was the last.
-    pub async fn again(&mut self, Differs { listed, counted }: Differs) -> Result<(), EvidenceError> {
+    pub async fn again(&mut self, differs: Differs) -> Result<(), EvidenceError> {
         self.made += 1;
         if self.made == TRIES {
-            return Err(EvidenceError::CountsDiffer { listed, counted, tries: TRIES });
+            return Err(match differs {
+                Differs::Counts { listed, counted } => {
+                    EvidenceError::CountsDiffer { listed, counted, tries: TRIES }
+                }
+                Differs::State => EvidenceError::Nonsense(format!(
+                    "its storage driver or part in a swarm changed between two calls, {TRIES} times in a row; try again"
+                )),
+            });
         }
         tokio::time::sleep(self.pause).await;
         self.pause *= 2;
@@ -113,9 +116,9 @@ pub async fn containers(engine: &Engine) -> Result<(Info, Vec<Container>), Evide
     let mut tries = Tries::default();
     loop {
         let before = engine.info().await?;
-        let mut listed = list(engine).await?;
-        match listed.compare(&before).await? {
-            Ok(info) => return Ok((info, listed.containers)),
+        let Listed { containers, after } = list(engine).await?;
+        match compare(&before, containers.len(), after).await? {
+            Ok(info) => return Ok((info, containers)),
             Err(differs) => tries.again(differs).await?,
         }
     }

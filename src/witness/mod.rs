@@ -1,7 +1,7 @@
 //! Who holds a volume: the witnesses, one file each. Every one answers completely, or it fails (I2); the union of the answers
 //! decides.
 //!
-//! Order matters: directories and volumes first, references second, so that what appears in between is held, not missed.
+//! Order matters: directories first, references second, so that what appears in between is held, not missed.
 
 pub mod binds;
 pub mod closely;
@@ -14,7 +14,6 @@ pub mod kernel;
 pub mod observe;
 pub mod operator;
 pub mod options;
-
 pub mod root;
 pub mod swarm;
 mod unlisted;

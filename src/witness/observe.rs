@@ -7,7 +7,7 @@ use std::sync::Arc;
 use chrono::{DateTime, Utc};
 
 use super::directories::Looking;
-use super::engine::{Differs, Tries};
+use super::engine::{Differs, Listed, Tries};
 use super::index::VolumeIndex;
 use super::root::Standing;
 use super::{
@@ -20,7 +20,7 @@ use crate::gc::in_order::InOrder;
 use crate::gc::inventory::{EngineIdentity, Inventory};
 use crate::gc::reference::{Holder, Reference, Witness};
 use crate::gc::volume::{Class, Unmovable, Volume, VolumeIdentity, VolumeName};
-use crate::host::engine::{Engine, Listing, cluster, wire};
+use crate::host::engine::{Answer, Asked, Engine, cluster, wire};
 use crate::host::proc::view;
 use crate::host::quarantine;
 use crate::host::volumes_dir::{Observed, VolumesDir};
@@ -77,14 +77,14 @@ async fn observe_once(
         kernel::ask(engine, directory.as_deref(), found),
         make_index(listing, root, directory.clone(), looking)
     );
-    let mut listed = listed?;
+    let Listed { containers, after } = listed?;
     let kernel = kernel?;
     let (index, wire::Volumes { volumes, warnings }) = indexed?;
     let volumes = volumes.unwrap_or_default();
-    let evidence = ask_others(scene(engine, &info, &listed.containers, &index, context), kernel).await?;
+    let evidence = ask_others(scene(engine, &info, &containers, &index, context), kernel).await?;
     // Podman's root proves nothing, having no container directories; what Podman is refused for is another reason.
     let proving = directory.as_deref().filter(|_| !engine.is_podman());
-    let standing = proving.map(|root| root::standing(root, &info, &listed.containers, &volumes, &index));
+    let standing = proving.map(|root| root::standing(root, &info, &containers, &volumes, &index));
     let is_proven = standing == Some(Standing::Proven);
     let elsewhere = match standing {
         Some(Standing::Elsewhere(why)) => Some(why),
@@ -99,11 +99,11 @@ async fn observe_once(
         let warnings = warnings.into_iter().flatten();
         first.notes.extend(warnings.map(|warning| format!("the engine warns: {warning}")));
     }
-    let info = match listed.compare(&info).await? {
+    let info = match engine_witness::compare(&info, containers.len(), after).await? {
         Ok(info) => info,
         Err(differs) => return Ok(Err(differs)),
     };
-    let containers = listed.containers.len() as u64;
+    let containers = containers.len() as u64;
     let inventory = Inventory::complete(context.now, identity_of(engine, &info), volumes, answers)?;
     Ok(Ok(Observation { inventory, index, info, containers, root_problem, directory }))
 }
@@ -170,7 +170,7 @@ fn scene<'a>(
 /// What is known before the volumes are.
 struct Begun {
     info: wire::Info,
-    listing: Listing,
+    listing: Asked<Answer<wire::Volumes>>,
     directory: Option<Arc<VolumesDir>>,
     /// Why the docker root is not on this machine, when it is not.
     not_here: Option<String>,
@@ -186,7 +186,7 @@ async fn begin(engine: &Engine) -> Result<Begun, EvidenceError> {
 }
 
 async fn make_index(
-    listing: Listing,
+    listing: Asked<Answer<wire::Volumes>>,
     root: String,
     directory: Option<Arc<VolumesDir>>,
     looking: Looking,
@@ -204,13 +204,9 @@ async fn make_index(
 
 /// The list in the order of names.
 async fn read_list(
-    mut listing: Listing,
+    listing: Asked<Answer<wire::Volumes>>,
 ) -> Result<(wire::Volumes, BTreeMap<VolumeName, Class>), EvidenceError> {
-    let listed = match listing.join_next().await {
-        Some(Ok(listed)) => listed?,
-        Some(Err(error)) => return Err(EvidenceError::Nonsense(error.to_string())),
-        None => return Err(EvidenceError::Nonsense("the volumes were not asked for".to_owned())),
-    };
+    let listed = listing.answer().await?;
     on_a_thread(move || {
         let mut listed = listed.read()?;
         let volumes = listed.volumes.get_or_insert_default();

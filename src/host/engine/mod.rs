@@ -4,6 +4,7 @@
 //! data make one.
 
 mod answer;
+mod asked;
 pub mod cluster;
 pub mod endpoint;
 mod error;
@@ -24,10 +25,10 @@ use crate::gc::volume::VolumeName;
 use crate::host::fault::{self, Setting};
 use crate::host::{engine_process, pulse};
 pub use answer::Answer;
+pub use asked::Asked;
 use endpoint::Endpoint;
 pub use error::EngineError;
 use error::{chain, is_final};
-pub use prefetch::Listing;
 use prefetch::{Kept, Prefetched};
 use transport::{Transport, TransportError};
 
@@ -103,7 +104,7 @@ impl Engine {
         let transport = Transport::new(endpoint);
         let path = |what: &str| format!("/v{OLDEST_API}{what}");
         let until = prefetch::fresh();
-        let volumes = prefetch::list(&transport, path("/volumes"));
+        let volumes = list(&transport, path("/volumes"));
         let (version, info) = tokio::try_join!(Answer::fetch(&transport, "/version".to_owned()), async {
             Ok(Answer::fetch(&transport, path("/info")).await)
         })?;
@@ -153,12 +154,18 @@ impl Engine {
         Ok(self.named(self.get("/info").await?))
     }
 
+    /// The same, while other things are done.
+    pub fn ask_info(&self) -> Asked<wire::Info> {
+        let engine = self.clone();
+        Asked::begin("GET /info", async move { engine.info().await })
+    }
+
     /// What a look begins with: `GET /info`, and the list of volumes, which is under way.
-    pub async fn begin_look(&self) -> Result<(wire::Info, Listing), EngineError> {
+    pub async fn begin_look(&self) -> Result<(wire::Info, Asked<Answer<wire::Volumes>>), EngineError> {
         if let Some(Prefetched { info, volumes, .. }) = self.kept.take() {
             return Ok((self.named(info?.read()?), volumes));
         }
-        let volumes = prefetch::list(&self.transport, format!("/v{}/volumes", self.api));
+        let volumes = list(&self.transport, format!("/v{}/volumes", self.api));
         Ok((self.info().await?, volumes))
     }
 
@@ -307,6 +314,12 @@ impl ChangingEngine {
             Err(_) => Err(EngineError::Timeout { call: call.to_owned(), patience }),
         }
     }
+}
+
+/// Begins to list the volumes.
+fn list(transport: &Transport, path: String) -> Asked<Answer<wire::Volumes>> {
+    let transport = transport.clone();
+    Asked::begin("GET /volumes", async move { Answer::fetch(&transport, path).await })
 }
 
 /// A connection that was never made is told apart: then nothing was sent.

@@ -4,25 +4,19 @@
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use tokio::task::JoinSet;
-
-use super::transport::Transport;
-use super::{Answer, EngineError, wire};
+use super::{Answer, Asked, EngineError, wire};
 use crate::host::clock::Deadline;
 
 /// How long it counts, from before it was asked. The container list has to lie between two counts (I2): the older the first one is, the
 /// more would pass.
 const FRESH: Duration = Duration::from_secs(1);
 
-/// `GET /volumes`, under way. In a set, so that it is given up when nobody waits for it any more.
-pub type Listing = JoinSet<Result<Answer<wire::Volumes>, EngineError>>;
-
 /// The first two answers.
 #[derive(Debug)]
 pub(super) struct Prefetched {
     pub(super) until: Deadline,
     pub(super) info: Result<Answer<wire::Info>, EngineError>,
-    pub(super) volumes: Listing,
+    pub(super) volumes: Asked<Answer<wire::Volumes>>,
 }
 
 /// Until when answers count that are asked for now.
@@ -46,12 +40,4 @@ impl Kept {
         let prefetched = self.0.lock().ok()?.take();
         prefetched.filter(|prefetched| prefetched.info.is_err() || !prefetched.until.has_passed())
     }
-}
-
-/// Begins to list the volumes.
-pub(super) fn list(transport: &Transport, path: String) -> Listing {
-    let mut listing = Listing::new();
-    let transport = transport.clone();
-    listing.spawn(async move { Answer::fetch(&transport, path).await });
-    listing
 }
