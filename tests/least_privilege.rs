@@ -17,11 +17,11 @@ use std::fs::{self, Permissions};
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, chown};
 use std::path::Path;
 use std::process::Command;
-use std::sync::atomic::{AtomicU8, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use harness::daemon::Daemon;
+use harness::node::Node;
 use harness::recording::Recording;
 use harness::{
     KEEP_IN_QUARANTINE, Output, PrivateEngine, Version, Volgc, on_each_engine, tree_digest, wait_until,
@@ -334,33 +334,11 @@ fn entry(list: &str, name: &str) -> String {
     found.unwrap_or_else(|| panic!("{name} is not in {list:#}"))["entry"].as_str().unwrap().to_owned()
 }
 
-/// A single node that manages a swarm, with an address and a bridge of its own.
-fn make_manager(engine: &PrivateEngine) {
-    static MADE: AtomicU8 = AtomicU8::new(77);
-    let (process, count) = (std::process::id(), MADE.fetch_add(1, Ordering::Relaxed));
-    let address = format!("127.{}.{}.{count}", 1 + process / 250 % 200, 1 + process % 250);
-    let bridge = format!("com.docker.network.bridge.name=vl{process}n{count}");
-    // The engine would make it by itself, under a name that all engines of the machine share.
-    engine.docker(&[
-        "network",
-        "create",
-        "--driver",
-        "bridge",
-        "--opt",
-        &bridge,
-        "--opt",
-        "com.docker.network.bridge.enable_icc=false",
-        "docker_gwbridge",
-    ]);
-    let listen = format!("{address}:2377");
-    engine.docker(&["swarm", "init", "--advertise-addr", &address, "--listen-addr", &listen]);
-}
-
 on_each_engine! {
-    fn each_command_makes_the_calls_that_are_documented_for_it_and_no_others(engine: PrivateEngine) {
-        make_manager(&engine);
-        let volgc = Volgc::new(&engine);
-        let mut granted = Granted::new(&engine, &volgc);
+    fn each_command_makes_the_calls_that_are_documented_for_it_and_no_others(version: Version) {
+        let node = Node::manager(version);
+        let volgc = Volgc::new(&node.engine);
+        let mut granted = Granted::new(&node.engine, &volgc);
         a_volumes_whole_life(&mut granted);
         a_long_run(&mut granted);
         what_was_killed_is_recovered(&mut granted);

@@ -44,7 +44,7 @@ pub enum Event {
     Remove(usize),
     /// Somebody deletes the volume and makes another of that name.
     Recreate(usize),
-    /// An operator holds the volume, for hours by the wall clock.
+    /// An operator holds the volume, for hours by the wall clock. (For none it is held at no time.)
     Hold(usize, u32),
     /// An operator holds an entry, for hours by the wall clock.
     HoldEntry(usize, u32),
@@ -67,8 +67,8 @@ pub fn events(length: usize) -> impl Strategy<Value = Vec<Event>> {
         2 => which().prop_map(Event::Leave),
         1 => which().prop_map(Event::Remove),
         1 => which().prop_map(Event::Recreate),
-        1 => (which(), 0_u32..200).prop_map(|(which, hours)| Event::Hold(which, hours)),
-        1 => (which(), 0_u32..200).prop_map(|(which, hours)| Event::HoldEntry(which, hours)),
+        1 => (which(), 1_u32..200).prop_map(|(which, hours)| Event::Hold(which, hours)),
+        1 => (which(), 1_u32..200).prop_map(|(which, hours)| Event::HoldEntry(which, hours)),
         1 => which().prop_map(Event::Restore),
         1 => Just(Event::LoseLedger),
         1 => Just(Event::FailingSweep),
