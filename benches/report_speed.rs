@@ -14,9 +14,6 @@
     reason = "a benchmark has effects, and fails loudly"
 )]
 
-#[path = "../tests/harness/mod.rs"]
-mod harness;
-
 use std::fs;
 use std::path::Path;
 use std::process::{Command, Stdio};

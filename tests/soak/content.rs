@@ -10,7 +10,7 @@ use std::time::SystemTime;
 
 use serde_json::Value;
 
-use super::harness::{PrivateEngine, tree_listing};
+use harness::{PrivateEngine, tree_listing};
 
 /// Inode and birth time of a data directory: an inode alone is used again.
 pub type Identity = (u64, SystemTime);
@@ -141,5 +141,5 @@ pub fn path_of(engine: &PrivateEngine, place: &Place) -> PathBuf {
 
 /// The names of the directories in a directory, sorted; none when it does not exist.
 pub fn names(path: &Path) -> Vec<String> {
-    super::harness::treasure::names(path)
+    harness::treasure::names(path)
 }

@@ -25,8 +25,6 @@
 
 mod content;
 mod dice;
-#[path = "../harness/mod.rs"]
-mod harness;
 mod log;
 mod model;
 mod operation;

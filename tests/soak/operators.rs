@@ -13,9 +13,9 @@ use volgc::host::fault::Point;
 
 use super::content::names;
 use super::dice::Dice;
-use super::harness::{PrivateEngine, Volgc};
 use super::log::Log;
 use super::operation::{BACKS, Name, SERVICES};
+use harness::{PrivateEngine, Volgc};
 
 /// Longest time that a command may take: the engine may be down, the lock be held by a service, an answer be waited for.
 const PATIENCE: Duration = Duration::from_mins(4);

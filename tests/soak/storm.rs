@@ -8,12 +8,12 @@ use std::time::{Duration, Instant};
 
 use super::content::{Identity, Place, Scan, manifest, path_of, scan};
 use super::dice::Dice;
-use super::harness::{PrivateEngine, Volgc, tree_listing};
 use super::log::Log;
 use super::model::{Fate, Model};
 use super::operation::Operation;
 use super::operators::{Counts, Operator};
 use super::users::Users;
+use harness::{PrivateEngine, Volgc, tree_listing};
 
 /// Whatever nothing holds goes into quarantine as fast as it can, and stays there; only what is labelled as of no worth, which no
 /// container ever uses, is deleted.

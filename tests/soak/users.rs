@@ -9,10 +9,10 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 
 use super::content::{Identity, Opened, scan};
-use super::harness::PrivateEngine;
 use super::log::Log;
 use super::model::{Container, Fate, Kept, Model};
 use super::operation::{Kind, MOUNTS, Name, Operation};
+use harness::PrivateEngine;
 
 /// What every container runs: it waits for its file, and reads it for as long as it lives. 77 says that it changed or went.
 const READ_ON: &str = "while ! [ -e /data/id ]; do usleep 100000; done; read own < /data/id; \

@@ -1,0 +1,188 @@
+//! The brakes, as an administrator meets them: the whole picture looks wrong, and nothing is moved until it is right again or
+//! somebody says that it is right.
+
+use harness::fake::Fake;
+use harness::{Contents, NO_GRACE, PrivateEngine, Volgc, on_each_engine, text, tree_listing};
+use serde_json::{Value, json};
+
+/// How many containers lose their volumes: more than the ten (`sudden_orphans`) that a brake lets pass.
+const MANY: usize = 12;
+
+fn name(number: usize) -> String {
+    format!("v{number:02}")
+}
+
+fn names() -> Vec<String> {
+    (0..MANY).map(name).collect()
+}
+
+fn create_containers(engine: &PrivateEngine) {
+    for volume in names() {
+        let mount = format!("{volume}:/data");
+        engine.docker(&[
+            "create",
+            "--name",
+            &format!("app-{volume}"),
+            "-v",
+            &mount,
+            "bb",
+            "cat",
+            "/data/PG_VERSION",
+        ]);
+    }
+}
+
+fn remove_containers(engine: &PrivateEngine) {
+    let containers: Vec<String> = names().iter().map(|volume| format!("app-{volume}")).collect();
+    let words: Vec<&str> = ["rm", "-f"].into_iter().chain(containers.iter().map(String::as_str)).collect();
+    engine.docker(&words);
+}
+
+/// Volumes with content, each with a container, and one sweep that has seen them so.
+fn seen_held<'a>(engine: &'a PrivateEngine, volgc: &Volgc) -> Contents<'a> {
+    let mut contents = Contents::new(engine);
+    for volume in names() {
+        contents.volume(&volume);
+    }
+    create_containers(engine);
+    volgc.ok(&["sweep"]);
+    contents
+}
+
+/// The reasons that the report gives for the volumes, each once.
+#[track_caller]
+fn reasons(volgc: &Volgc) -> Vec<String> {
+    let report = volgc.report();
+    let lines = report["volumes"].as_array().unwrap();
+    let mut reasons: Vec<String> = lines
+        .iter()
+        .filter(|line| names().contains(&text(&line["name"])))
+        .map(|line| text(&line["reason"]))
+        .collect();
+    assert_eq!(reasons.len(), MANY, "{report:#}");
+    reasons.sort();
+    reasons.dedup();
+    reasons
+}
+
+/// Nothing holds them, and nothing brakes any more: they go for good.
+#[track_caller]
+fn assert_collected(engine: &PrivateEngine, volgc: &Volgc) {
+    for _ in 0..4 {
+        volgc.ok(&["sweep"]);
+    }
+    assert_eq!(engine.volume_names(), Vec::<String>::new());
+    assert_eq!(volgc.entries(), Vec::<Value>::new());
+}
+
+on_each_engine! {
+    fn an_empty_container_list_is_not_believed_until_acknowledged(engine: PrivateEngine) {
+        let volgc = Volgc::configured(&engine, NO_GRACE);
+        let contents = seen_held(&engine, &volgc);
+        remove_containers(&engine);
+        for _ in 0..4 {
+            let output = volgc.run(&["sweep"]);
+            assert_eq!(output.status, Some(4), "{output:?}");
+            for part in ["no container at all", "there were 12 at the last sweep", "volgc acknowledge"] {
+                assert!(output.stderr.contains(part) || output.stdout.contains(part), "no {part}: {output:?}");
+            }
+        }
+        let refusals = &volgc.report()["refusals"];
+        assert_eq!(refusals[0]["reason"], "empty_container_list", "{refusals:#}");
+        let output = volgc.run(&["quarantine", &name(0)]);
+        assert_eq!(output.status, Some(4), "{output:?}");
+        contents.assert_untouched();
+        assert_eq!(volgc.entries(), Vec::<Value>::new());
+
+        volgc.ok(&["acknowledge"]);
+        // The list is believed; that twelve volumes lost their holders at once is looked at by itself, and acknowledged by itself.
+        volgc.ok(&["sweep"]);
+        assert_eq!(reasons(&volgc), ["sudden_orphan"]);
+        contents.assert_untouched();
+        volgc.ok(&["acknowledge"]);
+        assert_collected(&engine, &volgc);
+    }
+
+    fn many_volumes_that_lose_their_holders_at_once_are_held_until_acknowledged(engine: PrivateEngine) {
+        let volgc = Volgc::configured(&engine, NO_GRACE);
+        engine.docker(&["create", "--name", "other", "bb", "true"]);
+        let contents = seen_held(&engine, &volgc);
+        remove_containers(&engine);
+        for _ in 0..4 {
+            volgc.ok(&["sweep"]);
+            assert_eq!(reasons(&volgc), ["sudden_orphan"]);
+        }
+        let story = volgc.ok(&["explain", &name(0)]);
+        assert!(story.contains("together with many others") && story.contains("volgc acknowledge"), "{story}");
+        contents.assert_untouched();
+        assert_eq!(volgc.entries(), Vec::<Value>::new());
+
+        let told = volgc.ok(&["acknowledge"]);
+        assert!(told.contains("12 volumes released from the sudden-orphan brake"), "{told}");
+        assert_collected(&engine, &volgc);
+    }
+
+    fn holders_that_come_back_release_the_brake(engine: PrivateEngine) {
+        let volgc = Volgc::configured(&engine, NO_GRACE);
+        engine.docker(&["create", "--name", "other", "bb", "true"]);
+        let contents = seen_held(&engine, &volgc);
+        remove_containers(&engine);
+        volgc.ok(&["sweep"]);
+        assert_eq!(reasons(&volgc), ["sudden_orphan"]);
+        create_containers(&engine);
+        volgc.ok(&["sweep"]);
+        assert_eq!(reasons(&volgc), ["held"]);
+        contents.assert_untouched();
+        assert_eq!(engine.docker(&["start", "-a", &format!("app-{}", name(3))]), "15");
+
+        // Few at once, as when one application goes: no brake.
+        engine.docker(&["rm", "-f", "app-v00", "app-v01"]);
+        for _ in 0..4 {
+            volgc.ok(&["sweep"]);
+        }
+        let left: Vec<String> = names().split_off(2);
+        assert_eq!(engine.volume_names(), left);
+        assert_eq!(volgc.entries(), Vec::<Value>::new());
+    }
+}
+
+/// The bug is in no engine that can be had as a package any more.
+#[test]
+fn an_engine_that_loses_references_under_live_restore_is_refused() {
+    let fake = Fake::start();
+    let volgc = Volgc::beside(fake.dir(), &fake.socket(), &fake.root());
+    volgc.config(NO_GRACE);
+    let before = tree_listing(&fake.root());
+    let set = |version: &str, live_restore: Value| {
+        fake.set(|world| {
+            world.info["ServerVersion"] = json!(version);
+            world.info["LiveRestoreEnabled"] = live_restore;
+        });
+    };
+    for (version, live_restore) in
+        [("20.10.18", json!(true)), ("20.10.5+dfsg1", json!(true)), ("20.10.5", Value::Null)]
+    {
+        set(version, live_restore);
+        for words in [&["sweep"][..], &["sweep"], &["sweep"], &["quarantine", "orphan"]] {
+            let output = volgc.run(words);
+            assert_eq!(output.status, Some(4), "{version}: {output:?}");
+            let told = format!("{}{}", output.stdout, output.stderr);
+            assert!(
+                told.contains(version) && told.contains("switch live-restore off"),
+                "{version}: {output:?}"
+            );
+        }
+        assert_eq!(volgc.report()["refusals"][0]["reason"], "live_restore");
+    }
+    assert!(fake.take().iter().all(|line| line.starts_with("GET ")), "the engine was told to do something");
+    assert_eq!(tree_listing(&fake.root()), before);
+
+    set("20.10.24", json!(true));
+    for _ in 0..2 {
+        volgc.ok(&["sweep"]);
+    }
+    assert!(
+        fake.take().iter().any(|line| line.starts_with("DELETE ")),
+        "nothing was moved without the bug either"
+    );
+}

@@ -1,0 +1,6 @@
+//! Whatever holds a volume keeps it, also where the engine's own prune loses the data (I1).
+
+mod accidents;
+mod every_kind;
+mod swarm;
+mod traps;

@@ -1,0 +1,11 @@
+//! What nothing holds is quarantined, restored or deleted, and only that.
+
+mod clock_steps;
+mod collection;
+mod deletion;
+mod in_place;
+mod movable;
+mod names_used_again;
+mod restore;
+mod unlisted;
+mod whole_life;

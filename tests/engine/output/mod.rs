@@ -1,0 +1,4 @@
+//! Reports, stories and lists, as people read them.
+
+mod explain;
+mod screens;

@@ -1,0 +1,6 @@
+//! Others at work at the very same moment.
+
+mod started_at_each_point;
+mod started_meanwhile;
+mod thousand_containers;
+mod two_at_once;

@@ -1,0 +1,183 @@
+//! What one sweep makes of what is remembered, and how much time counts as watched.
+
+use std::time::Duration;
+
+use crate::situations::{observe, raw};
+use crate::{DAY, HOUR, directory, inventory, later, limits, name, now, reading, reference, volume};
+use chrono::TimeDelta;
+use proptest::prelude::*;
+use volgc::gc::holds::{Hold, HoldTarget};
+use volgc::gc::ledger::{ClockReading, LedgerState, watched_time};
+use volgc::gc::plan::Quarantine;
+use volgc::gc::reference::{HolderKind, Reference, Witness};
+use volgc::gc::volume::{Volume, VolumeIdentity};
+
+fn at(hours: u64) -> ClockReading {
+    let since = Duration::from_hours(hours);
+    reading(later(now(), since), 100 * DAY + since, "boot")
+}
+
+/// The ledger after a sweep that saw these volumes, and these references to them.
+fn seen(before: &LedgerState, volumes: Vec<Volume>, references: &[Reference], hours: u64) -> LedgerState {
+    observe(before, &inventory(volumes, references), &Quarantine::default(), &at(hours), &limits())
+}
+
+fn held_by(kind: HolderKind, who: &str) -> Reference {
+    let witness = if kind == HolderKind::Hold { Witness::Operator } else { Witness::Kernel };
+    reference(&name("db"), witness, kind, who)
+}
+
+fn other() -> Volume {
+    Volume { identity: VolumeIdentity::Directory(directory(8)), ..volume("db") }
+}
+
+#[test]
+fn a_clock_starts_when_the_last_holder_is_gone_and_runs_while_there_is_none() {
+    let held = [held_by(HolderKind::Mount, "mount")];
+    let first = seen(&LedgerState::default(), vec![volume("db")], &held, 0);
+    assert_eq!(first.volumes[&name("db")].unreferenced, None);
+    let second = seen(&first, vec![volume("db")], &[], 5);
+    let clock = |ledger: &LedgerState| ledger.volumes[&name("db")].unreferenced.clone().unwrap();
+    assert_eq!(
+        (clock(&second).since, clock(&second).watched, clock(&second).sightings),
+        (at(5).wall, Duration::ZERO, 1)
+    );
+    let third = seen(&second, vec![volume("db")], &[], 12);
+    assert_eq!(
+        (clock(&third).since, clock(&third).watched, clock(&third).sightings),
+        (at(5).wall, 7 * HOUR, 2)
+    );
+    let fourth = seen(&third, vec![volume("db")], &held, 13);
+    assert_eq!(fourth.volumes[&name("db")].unreferenced, None);
+    assert_eq!(fourth.volumes[&name("db")].first_seen_at, now());
+}
+
+#[test]
+fn a_name_used_again_starts_from_nothing() {
+    let held = [held_by(HolderKind::Container, "web")];
+    let first = seen(&LedgerState::default(), vec![volume("db")], &held, 0);
+    let second = seen(&first, vec![volume("db")], &[], 1);
+    let third = seen(&second, vec![other()], &[], 30);
+    let record = &third.volumes[&name("db")];
+    assert_eq!(record.first_seen_at, at(30).wall);
+    assert_eq!(record.last_holder, None);
+    let clock = record.unreferenced.as_ref().unwrap();
+    assert_eq!((clock.since, clock.watched, clock.sightings), (at(30).wall, Duration::ZERO, 1));
+}
+
+#[test]
+fn a_volume_that_was_away_for_one_sweep_starts_from_nothing() {
+    let first = seen(&LedgerState::default(), vec![volume("db")], &[], 0);
+    let second = seen(&first, vec![], &[], 1);
+    assert!(second.volumes.is_empty());
+    let third = seen(&second, vec![volume("db")], &[], 2);
+    assert_eq!(third.volumes[&name("db")].unreferenced.as_ref().unwrap().sightings, 1);
+}
+
+#[test]
+fn a_hold_is_on_one_volume_and_not_on_a_later_one_of_that_name() {
+    let target = HoldTarget::Volume { name: name("db"), identity: volume("db").identity };
+    let hold = Hold { target, reason: "hold".to_owned(), given_at: now(), expires_at: Some(at(10).wall) };
+    let ledger = LedgerState { holds: vec![hold.clone()], ..LedgerState::default() };
+    let holds = |name_: &str, volume: Volume, hours| {
+        ledger.hold_on_volume(&name(name_), &volume.identity, at(hours).wall) == Some(&hold)
+    };
+    assert!(holds("db", volume("db"), 0) && holds("db", volume("db"), 9));
+    assert!(!holds("db", volume("db"), 10), "at the instant of its expiry it is over");
+    assert!(!holds("db", other(), 0));
+    assert!(!holds("dc", volume("db"), 0));
+    // It stays for as long as it lasts, whatever has the name.
+    assert!(!seen(&ledger, vec![other()], &[], 9).is_over(&hold, at(9).wall));
+    assert!(seen(&ledger, vec![other()], &[], 10).is_over(&hold, at(10).wall));
+}
+
+/// I8: by the wall clock alone no hold is over, and the grace period begins anew once, when it expires.
+#[test]
+fn a_hold_is_over_when_time_that_was_watched_says_so() {
+    let target = HoldTarget::Volume { name: name("db"), identity: volume("db").identity };
+    let hold = Hold { target, reason: "hold".to_owned(), given_at: now(), expires_at: Some(at(10).wall) };
+    let mut ledger = LedgerState { holds: vec![hold.clone()], ..LedgerState::default() };
+    ledger = seen(&ledger, vec![volume("db")], &[held_by(HolderKind::Hold, "hold")], 9);
+    assert_eq!(ledger.newly_expired(at(9).wall).count(), 0);
+    assert_eq!(ledger.newly_expired(at(10).wall).collect::<Vec<_>>(), [&hold]);
+    // A year ahead, for a moment.
+    let far = ClockReading { wall: at(9000).wall, ..at(9) };
+    let ahead =
+        observe(&ledger, &inventory(vec![volume("db")], &[]), &Quarantine::default(), &far, &limits());
+    assert!(!ahead.is_over(&hold, far.wall) && ahead.holds == [hold.clone()]);
+    let right_again = seen(&ahead, vec![volume("db")], &[held_by(HolderKind::Hold, "hold")], 9);
+    assert!(right_again.hold_on_volume(&name("db"), &volume("db").identity, at(9).wall).is_some());
+
+    for hour in 10..10 + 7 * 24 {
+        ledger = seen(&ledger, vec![volume("db")], &[], hour);
+        let clock = ledger.volumes[&name("db")].unreferenced.as_ref().unwrap();
+        assert_eq!(clock.watched, Duration::from_hours(hour - 10), "{hour}");
+        assert!(!ledger.is_over(&hold, at(hour).wall), "{hour}");
+    }
+    ledger = seen(&ledger, vec![volume("db")], &[], 10 + 7 * 24);
+    assert!(ledger.is_over(&hold, at(10 + 7 * 24).wall));
+}
+
+#[test]
+fn a_hold_does_not_hide_who_used_the_volume() {
+    let last = |ledger: &LedgerState| ledger.volumes[&name("db")].last_holder.clone().unwrap().holder.name;
+    let references = [held_by(HolderKind::Mount, "mount"), held_by(HolderKind::Container, "web")];
+    let first = seen(&LedgerState::default(), vec![volume("db")], &references, 0);
+    assert_eq!(last(&first), "web");
+    let second = seen(&first, vec![volume("db")], &[held_by(HolderKind::Hold, "ask Ann")], 1);
+    assert_eq!(last(&second), "web");
+    let third = seen(&second, vec![volume("db")], &[], 2);
+    assert_eq!(last(&third), "web");
+    assert_eq!(third.volumes[&name("db")].last_holder.as_ref().unwrap().seen_at, now());
+    let alone = seen(&LedgerState::default(), vec![volume("db")], &[held_by(HolderKind::Hold, "ask Ann")], 0);
+    assert_eq!(last(&alone), "ask Ann");
+}
+
+#[test]
+fn the_engine_and_its_containers_are_remembered() {
+    let ledger = seen(&LedgerState::default(), vec![], &[], 3);
+    assert_eq!(ledger.engine.unwrap().root, "/var/lib/docker");
+    assert_eq!((ledger.last_containers, ledger.last_sweep), (Some(1), Some(at(3))));
+}
+
+proptest! {
+    #![proptest_config(crate::cases(512))]
+
+    #[test]
+    fn watched_time_is_no_more_than_any_clock_says(
+        wall in -10_000_i64..10_000, before in 0_u64..10_000, after in 0_u64..10_000, reboot: bool, most in 0_u64..100
+    ) {
+        let (before, after) = (Duration::from_hours(before), Duration::from_hours(after));
+        let last = reading(now(), before, "boot");
+        let here = reading(now() + TimeDelta::hours(wall), after, if reboot { "another" } else { "boot" });
+        let most = Duration::from_hours(most);
+        let watched = watched_time(Some(&last), &here, most);
+        prop_assert_eq!(watched_time(None, &here, most), Duration::ZERO);
+        prop_assert!(watched <= most);
+        prop_assert!(watched <= Duration::from_hours(u64::try_from(wall.max(0)).unwrap()));
+        prop_assert!(reboot || watched <= after.saturating_sub(before));
+        let least = if reboot { Duration::MAX } else { after.saturating_sub(before) };
+        let by_wall = Duration::from_hours(u64::try_from(wall.max(0)).unwrap());
+        prop_assert_eq!(watched, most.min(by_wall).min(least));
+    }
+
+    #[test]
+    fn no_clock_survives_a_holder_or_another_identity(raw in raw(), gap in 0_u64..100) {
+        let scene = raw.swept(&at(0), &at(gap));
+        let before = raw.ledger();
+        for volume in scene.inventory.volumes() {
+            let record = &scene.ledger.volumes[&volume.name];
+            prop_assert_eq!(&record.identity, &volume.identity);
+            prop_assert_eq!(record.unreferenced.is_some(), scene.inventory.references(&volume.name).is_empty());
+            let known = before.volumes.get(&volume.name).filter(|known| known.identity == volume.identity);
+            let clock = known.and_then(|known| known.unreferenced.as_ref());
+            if let Some(now) = &record.unreferenced {
+                let most = clock.map_or(Duration::ZERO, |clock| clock.watched + Duration::from_hours(gap));
+                prop_assert!(now.watched <= most);
+                prop_assert!(now.sightings <= clock.map_or(1, |clock| clock.sightings + 1));
+                prop_assert!(clock.is_some() || now.since == at(gap).wall);
+            }
+        }
+        prop_assert_eq!(scene.ledger.volumes.len(), raw.volumes.len());
+    }
+}

@@ -1,0 +1,5 @@
+//! The planner: scenarios, sequences of sweeps, properties.
+
+mod properties;
+mod scenarios;
+mod sequences;
