@@ -7,30 +7,44 @@ use std::fmt::Write as _;
 use std::hash::Hasher as _;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
-use std::rc::Rc;
 
 use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, SeekFrom, StatxFlags};
 use rustix::io::Errno;
-use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 const DIRECTORY: OFlags =
     OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
 
+/// A directory on the way to where the walk is.
+struct Level {
+    /// The number of its line.
+    line: usize,
+    /// What of it is still to be listed, the next one last.
+    names: Vec<CString>,
+}
+
 /// A line for each entry, the directory itself first: the number of its parent's line, name, type and mode, owner, links, size,
 /// inode, device, modification time, and what a file or symlink holds.
+///
+/// The walk has one directory open at a time: each volgc that runs meanwhile looks at all that this process has open, and a
+/// directory so deep that its path cannot be told costs it much.
 pub(crate) fn listing(path: &Path) -> Vec<String> {
-    // A deep tree takes a descriptor a level.
-    let maximum = getrlimit(Resource::Nofile).maximum;
-    setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum }).unwrap();
-    let top = Rc::new(rustix::fs::open(path, DIRECTORY, Mode::empty()).unwrap());
-    let mut lines = vec![line(&top, c"", 0)];
-    let mut pending: Vec<(Rc<OwnedFd>, CString, usize)> = Vec::new();
-    push(&mut pending, &top, 0);
-    drop(top);
-    while let Some((parent, name, above)) = pending.pop() {
-        lines.push(line(&parent, &name, above));
-        match rustix::fs::openat(&*parent, &name, DIRECTORY, Mode::empty()) {
-            Ok(directory) => push(&mut pending, &Rc::new(directory), lines.len() - 1),
+    let mut here = rustix::fs::open(path, DIRECTORY, Mode::empty()).unwrap();
+    let mut lines = vec![line(&here, c"", 0)];
+    let mut levels = vec![Level { line: 0, names: names(&here) }];
+    while let Some(level) = levels.last_mut() {
+        let Some(name) = level.names.pop() else {
+            levels.pop();
+            if !levels.is_empty() {
+                here = rustix::fs::openat(&here, "..", DIRECTORY, Mode::empty()).unwrap();
+            }
+            continue;
+        };
+        lines.push(line(&here, &name, level.line));
+        match rustix::fs::openat(&here, &name, DIRECTORY, Mode::empty()) {
+            Ok(directory) => {
+                here = directory;
+                levels.push(Level { line: lines.len() - 1, names: names(&here) });
+            }
             Err(Errno::NOTDIR | Errno::LOOP) => {}
             Err(error) => panic!("{name:?}: {error}"),
         }
@@ -38,11 +52,11 @@ pub(crate) fn listing(path: &Path) -> Vec<String> {
     lines
 }
 
-fn push(pending: &mut Vec<(Rc<OwnedFd>, CString, usize)>, directory: &Rc<OwnedFd>, at: usize) {
-    let names = Dir::read_from(&**directory).unwrap().map(|entry| entry.unwrap().file_name().to_owned());
+fn names(directory: &OwnedFd) -> Vec<CString> {
+    let names = Dir::read_from(directory).unwrap().map(|entry| entry.unwrap().file_name().to_owned());
     let mut names: Vec<CString> = names.filter(|name| !matches!(name.to_bytes(), b"." | b"..")).collect();
-    names.sort();
-    pending.extend(names.into_iter().map(|name| (Rc::clone(directory), name, at)));
+    names.sort_by(|one, other| other.cmp(one));
+    names
 }
 
 fn line(parent: &OwnedFd, name: &CStr, above: usize) -> String {
