@@ -2,7 +2,8 @@
 //! `tests/effects.rs` names. Tests make the program fail, wait or die there; a release build has none.
 //!
 //! `VOLGC_FAULT=POINT[@N]=ACTION`, several separated by commas. `N` counts passes, from 1; without it every pass. Actions:
-//! `kill` (SIGKILL to itself), `delay:MILLISECONDS`, or an error: `ENOSPC`, `EIO`, `EROFS`, `EXDEV`, `EBUSY`, `EACCES`.
+//! `kill` (SIGKILL to itself), `delay:MILLISECONDS`, `wait:FIFO` (until a test has opened that FIFO and closed it again), or an
+//! error: `ENOSPC`, `EIO`, `EROFS`, `EXDEV`, `EBUSY`, `EACCES`.
 //!
 //! `VOLGC_FAULT` also takes `SETTING=NUMBER`: a limit that is too large to be reached in a test; see [`Setting`].
 
@@ -15,6 +16,8 @@ pub enum Setting {
     AnswerPatience,
     /// How long it may take for the answer to a DELETE, in milliseconds.
     DeletePatience,
+    /// How long recovery waits before it trusts what the engine says of a DELETE in doubt, in milliseconds.
+    Settled,
     /// From which depth on directories are moved to the top before they are deleted.
     DeleteLevels,
 }
@@ -25,6 +28,7 @@ impl Setting {
         match self {
             Self::AnswerPatience => "engine.answer_patience",
             Self::DeletePatience => "engine.delete_patience",
+            Self::Settled => "recovery.settled",
             Self::DeleteLevels => "delete.levels",
         }
     }
@@ -226,10 +230,11 @@ mod armed {
 
     use super::Point;
 
-    #[derive(Debug, Clone, Copy)]
+    #[derive(Debug)]
     enum Action {
         Kill,
         Delay(u64),
+        Wait(String),
         Fail(Errno),
         Set(u64),
     }
@@ -245,7 +250,7 @@ mod armed {
     pub(super) fn number(setting: &str) -> Option<u64> {
         orders().iter().find_map(|(name, _, action)| match action {
             Action::Set(number) if name == setting => Some(*number),
-            Action::Set(_) | Action::Kill | Action::Delay(_) | Action::Fail(_) => None,
+            Action::Set(_) | Action::Kill | Action::Delay(_) | Action::Wait(_) | Action::Fail(_) => None,
         })
     }
 
@@ -262,7 +267,7 @@ mod armed {
         };
         for (name, only, action) in orders() {
             if name == point.word() && only.is_none_or(|only| only == pass) {
-                obey(*action)?;
+                obey(action)?;
             }
         }
         Ok(())
@@ -278,20 +283,31 @@ mod armed {
         }
     }
 
-    fn obey(action: Action) -> Result<(), Errno> {
+    fn obey(action: &Action) -> Result<(), Errno> {
         match action {
             Action::Kill => {
                 let myself = rustix::process::getpid();
                 rustix::process::kill_process(myself, rustix::process::Signal::KILL)
             }
             Action::Delay(milliseconds) => {
-                std::thread::sleep(std::time::Duration::from_millis(milliseconds));
+                std::thread::sleep(std::time::Duration::from_millis(*milliseconds));
                 Ok(())
             }
-            Action::Fail(errno) => Err(errno),
+            Action::Wait(fifo) => wait(fifo),
+            Action::Fail(errno) => Err(*errno),
             // A number at a point that takes none.
-            Action::Set(_) => obey(Action::Kill),
+            Action::Set(_) => obey(&Action::Kill),
         }
+    }
+
+    /// The open returns when the test has opened the other end, and the read when it has closed it. A test that dies closes it, too.
+    #[expect(clippy::disallowed_methods, reason = "for tests only")]
+    fn wait(fifo: &str) -> Result<(), Errno> {
+        if let Err(error) = std::fs::read(fifo) {
+            tracing::warn!(%error, fifo, "cannot wait at the fault point");
+            return obey(&Action::Kill);
+        }
+        Ok(())
     }
 
     /// An order that is not understood would make a test pass by doing nothing, so it kills.
@@ -308,8 +324,12 @@ mod armed {
                     "EXDEV" => Action::Fail(Errno::XDEV),
                     "EBUSY" => Action::Fail(Errno::BUSY),
                     "EACCES" => Action::Fail(Errno::ACCESS),
-                    other => match other.strip_prefix("delay:") {
-                        Some(milliseconds) => milliseconds.parse().map_or(Action::Kill, Action::Delay),
+                    other => match other.split_once(':') {
+                        Some(("delay", milliseconds)) => {
+                            milliseconds.parse().map_or(Action::Kill, Action::Delay)
+                        }
+                        Some(("wait", fifo)) => Action::Wait(fifo.to_owned()),
+                        Some(_) => Action::Kill,
                         None => other.parse().map_or(Action::Kill, Action::Set),
                     },
                 };

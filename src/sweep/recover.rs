@@ -11,6 +11,7 @@ use crate::gc::history::Happening;
 use crate::gc::volume::{Class, Unmovable, VolumeName};
 use crate::host::clock;
 use crate::host::engine::wire;
+use crate::host::fault::{self, Setting};
 use crate::host::pulse;
 use crate::host::quarantine::QuarantineError;
 
@@ -19,6 +20,10 @@ use crate::host::quarantine::QuarantineError;
 /// `VolumeStore.Remove` looks at the request's context behind the lock of the name) or holds that lock, for which
 /// `GET /volumes/NAME` waits.
 const SETTLED: Duration = Duration::from_secs(3);
+
+fn settled() -> Duration {
+    Duration::from_millis(fault::limit(Setting::Settled, SETTLED.as_secs() * 1000))
+}
 
 /// What became of one unfinished entry.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -47,7 +52,7 @@ impl Mover<'_> {
         if entries.iter().any(is_in_doubt) {
             // One wait for all of them: its first answer, and after a while its last one.
             self.engine.reading().info().await?;
-            tokio::time::sleep(SETTLED).await;
+            tokio::time::sleep(settled()).await;
         }
         for entry in entries {
             let Entry::Known(manifest) = entry else { continue };

@@ -34,10 +34,16 @@ fn ended(command: &mut Command) -> Output {
     let output = command
         .output()
         .unwrap_or_else(|error| panic!("cannot run {:?}: {error}: run tests/setup", command.get_program()));
-    Output {
-        status: output.status.code(),
-        stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
-        stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
+    Output::from(output)
+}
+
+impl From<std::process::Output> for Output {
+    fn from(output: std::process::Output) -> Self {
+        Self {
+            status: output.status.code(),
+            stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
+            stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
+        }
     }
 }
 
@@ -83,6 +89,11 @@ impl Volgc {
     /// The configuration file.
     pub fn config_file(&self) -> PathBuf {
         self.dir.join("volgc.toml")
+    }
+
+    /// The directory with all of its files.
+    pub(crate) fn directory(&self) -> &Path {
+        &self.dir
     }
 
     /// The state directory.
