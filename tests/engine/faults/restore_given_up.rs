@@ -7,7 +7,7 @@ use std::path::Path;
 use std::process::Command;
 
 use harness::treasure::{Place, Treasure, assert_no_husk};
-use harness::{PrivateEngine, Volgc, on_each_engine, wait_until};
+use harness::{PrivateEngine, Resting, Volgc, on_each_engine};
 
 const BY_HAND: &str = "[docker]\nhost = \"unix://{socket}\"\n[limits]\nmin_grace = \"0s\"\n";
 
@@ -20,16 +20,11 @@ fn used_before_it_fails(engine: &PrivateEngine, point: &str, more: &[&str]) {
     if more == ["--replace"] {
         Treasure::make(engine, "db");
     }
-    let trace = engine.dir().join("trace");
-    let restore = volgc
-        .clone()
-        .env("VOLGC_FAULT", format!("{point}=delay:3000,{point}=EIO"))
-        .env("VOLGC_FAULT_TRACE", &trace)
-        .spawn(&[&["restore", &entry], more].concat());
-    wait_until(point, || fs::read_to_string(&trace).unwrap_or_default().lines().any(|line| line == point));
+    let restore =
+        Resting::start(&volgc, point, &format!("{point}=EIO"), &[&["restore", &entry], more].concat());
     engine.docker(&["run", "-d", "--name", "app", "-v", "db:/data", "bb", "sleep", "1000"]);
     assert_eq!(engine.docker(&["exec", "app", "cat", "/data/id"]), "db");
-    let output = restore.wait_with_output().unwrap();
+    let output = restore.end();
     assert!(matches!(output.status.code(), Some(1 | 3)), "{output:?}");
     assert_eq!(db.assert_whole(engine, point), Place::Volume("db".to_owned()), "{output:?}");
     assert_no_husk(engine, point);

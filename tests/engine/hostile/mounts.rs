@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
 use crate::hostile::trees::CANARY_BYTES;
-use harness::{KEEP_IN_QUARANTINE, NO_GRACE, PrivateEngine, Volgc, on_each_engine, wait_until};
+use harness::{KEEP_IN_QUARANTINE, NO_GRACE, PrivateEngine, Resting, Volgc, on_each_engine, wait_until};
 
 /// A tmpfs with a file in it, mounted for as long as this is there.
 struct Tmpfs(PathBuf);
@@ -162,13 +162,10 @@ on_each_engine! {
     fn a_mount_that_comes_during_the_deletion_is_not_crossed(engine: PrivateEngine) {
         let volgc = Volgc::configured(&engine, NO_GRACE);
         let (entry, _) = entry(&engine, &volgc, "late");
-        let trace = volgc.state_dir().join("trace");
-        let slow = volgc.clone().env("VOLGC_FAULT", "delete.contents@1=delay:4000").env("VOLGC_FAULT_TRACE", &trace);
-        let deletion = slow.spawn(&["delete", "--yes", &entry]);
-        wait_until("the walk begins", || fs::read_to_string(&trace).unwrap_or_default().contains("delete.contents"));
+        let deletion = Resting::start(&volgc, "delete.contents", "", &["delete", "--yes", &entry]);
         let point = engine.root().join("volgc").join(format!("deleting-{entry}")).join("data/base/point");
         let tmpfs = Tmpfs::mount(point.clone());
-        let output = deletion.wait_with_output().unwrap();
+        let output = deletion.end();
         let told = String::from_utf8_lossy(&output.stdout).into_owned();
         assert_eq!(output.status.code(), Some(3), "{told}");
         assert!(told.contains("`base/point` is a mount point or another file system: unmount it"), "{told}");

@@ -9,8 +9,8 @@ use std::thread::scope;
 use rustix::fs::{CWD, RenameFlags, renameat_with};
 
 use crate::hostile::trees::{CANARY_BYTES, Canary};
-use crate::hostile::watched;
-use harness::{KEEP_IN_QUARANTINE, Volgc, on_each_engine};
+use crate::hostile::watched::{self, Watched};
+use harness::{Gate, KEEP_IN_QUARANTINE, Volgc, on_each_engine, wait_until};
 
 /// Directories to be swapped, each with a symlink to swap it for.
 const PAIRS: usize = 24;
@@ -33,9 +33,9 @@ fn fill(data: &Path, canary: &Canary) {
     }
 }
 
-/// Swaps each directory of the tree for its symlink and back, as fast as it can, until `work` is done. By path, so that nothing
-/// shows to a witness: a container that was stopped has left no process behind.
-fn while_swapping<T>(data: &Path, work: impl FnOnce() -> T) -> T {
+/// Swaps each directory of the tree for its symlink and back, as fast as it can, until `work` is done, which is shown the number
+/// of swaps. By path, so that nothing shows to a witness: a container that was stopped has left no process behind.
+fn while_swapping<T>(data: &Path, work: impl FnOnce(&AtomicU64) -> T) -> T {
     let (is_over, swaps) = (AtomicBool::new(false), AtomicU64::new(0));
     let done = scope(|scope| {
         scope.spawn(|| {
@@ -51,7 +51,7 @@ fn while_swapping<T>(data: &Path, work: impl FnOnce() -> T) -> T {
         });
         // Also when `work` panics.
         let over = Over(&is_over);
-        let done = work();
+        let done = work(&swaps);
         drop(over);
         done
     });
@@ -68,6 +68,22 @@ impl Drop for Over<'_> {
     }
 }
 
+/// Deletes an entry; the walk begins while its tree is being swapped.
+fn delete_while_swapping(volgc: &Volgc, data: &Path, entry: &str) -> Watched {
+    let gate = Gate::new(volgc);
+    let waiting = volgc.clone().env("VOLGC_FAULT", gate.order("delete.contents"));
+    while_swapping(data, |swaps| {
+        scope(|scope| {
+            scope.spawn(|| {
+                let waits = gate.await_arrival(|| None);
+                wait_until("the swaps begin", || swaps.load(Ordering::Relaxed) > 20);
+                drop(waits);
+            });
+            watched::run(&waiting, &["delete", "--yes", entry])
+        })
+    })
+}
+
 fn size(report: &str, of: &str) -> Option<u64> {
     let report: serde_json::Value = serde_json::from_str(report).unwrap();
     let line = report["volumes"].as_array().unwrap().iter().find(|line| line["name"] == of).unwrap();
@@ -80,7 +96,7 @@ on_each_engine! {
         engine.create_volume("swapped", &[]);
         fill(&engine.volume_data("swapped"), &canary);
         let volgc = Volgc::configured(&engine, KEEP_IN_QUARANTINE);
-        while_swapping(&engine.volume_data("swapped"), || {
+        while_swapping(&engine.volume_data("swapped"), |_| {
             for _ in 0..ROUNDS {
                 let report = watched::ok(&volgc, &["report", "--format", "json"]);
                 // Without a size when something went away meanwhile; never with that of the canary.
@@ -97,9 +113,7 @@ on_each_engine! {
             volgc.ok(&["quarantine", &name]);
             let entry = volgc.entry_id_of(&name);
             let data = engine.root().join("volgc").join(format!("deleting-{entry}")).join("data");
-            // The swaps begin before the walk does.
-            let slow = volgc.clone().env("VOLGC_FAULT", "delete.contents@1=delay:1500");
-            let watched = while_swapping(&data, || watched::run(&slow, &["delete", "--yes", &entry]));
+            let watched = delete_while_swapping(&volgc, &data, &entry);
             let status = watched.output.status;
             assert!(matches!(status, Some(0 | 3)), "{:?}", watched.output);
             canary.assert_sings();

@@ -2,12 +2,8 @@
 //! witnesses or the engine say no, and the move is undone.
 
 use std::fs;
-use std::process::{Child, Output};
 
-use harness::{Contents, NO_GRACE, PrivateEngine, Volgc, on_each_engine, show, wait_until};
-
-/// Long enough for a container to be made and started on a busy machine.
-const PAUSE_MS: u32 = 3000;
+use harness::{Contents, NO_GRACE, PrivateEngine, Resting, Volgc, on_each_engine, show};
 
 /// A volume that is due.
 fn due(engine: &PrivateEngine) -> (Volgc, Contents<'_>) {
@@ -18,21 +14,14 @@ fn due(engine: &PrivateEngine) -> (Volgc, Contents<'_>) {
     (volgc, kept)
 }
 
-/// Starts a sweep, and waits until it rests before a point of its move of the volume.
-fn sweep_until(volgc: &Volgc, point: &str) -> Child {
-    let trace = volgc.state_dir().join(format!("trace-{point}"));
-    let sweep = volgc
-        .clone()
-        .env("VOLGC_FAULT", format!("{point}@1=delay:{PAUSE_MS}"))
-        .env("VOLGC_FAULT_TRACE", &trace)
-        .spawn(&["sweep"]);
-    wait_until(point, || fs::read_to_string(&trace).unwrap_or_default().lines().any(|line| line == point));
-    sweep
+/// A sweep that rests before a point of its move of the volume.
+fn sweep_until(volgc: &Volgc, point: &str) -> Resting {
+    Resting::start(volgc, point, "", &["sweep"])
 }
 
 /// It ended well, and left the volume for the reason.
-fn assert_left(sweep: Child, why: &str) {
-    let output: Output = sweep.wait_with_output().unwrap();
+fn assert_left(sweep: Resting, why: &str) {
+    let output = sweep.end();
     let text = show(&output);
     assert!(output.status.success() && text.contains("left volume db") && text.contains(why), "{text}");
 }
@@ -140,7 +129,7 @@ on_each_engine! {
         let before = harness::tree_listing(&data);
         let sweep = sweep_until(&volgc, "engine.delete");
         create(&engine, &format!("{}:/data", data.display()));
-        let output = sweep.wait_with_output().unwrap();
+        let output = sweep.end();
         assert!(output.status.success(), "{}", show(&output));
         for _ in 0..3 {
             volgc.ok(&["sweep"]);
@@ -160,7 +149,7 @@ on_each_engine! {
         engine.create_volume("db", &[]);
         let after = engine.fill_volume("db", 2);
         create(&engine, "db:/data");
-        let output = sweep.wait_with_output().unwrap();
+        let output = sweep.end();
         assert_eq!(harness::tree_digest(&engine.volume_data("db")), after, "{}", show(&output));
         let entry = volgc.entry_id_of("db");
         assert_eq!(harness::tree_digest(&engine.quarantined_data(&entry)), before);
@@ -176,7 +165,7 @@ on_each_engine! {
         engine.docker(&["volume", "rm", "db"]);
         engine.create_volume("db", &[]);
         let after = engine.fill_volume("db", 2);
-        let output = sweep.wait_with_output().unwrap();
+        let output = sweep.end();
         assert_eq!(harness::tree_digest(&engine.volume_data("db")), after, "{}", show(&output));
         let entry = volgc.entry_id_of("db");
         volgc.ok(&["restore", &entry, "--as", "old"]);
@@ -188,7 +177,7 @@ on_each_engine! {
         let (volgc, kept) = due(&engine);
         let sweep = sweep_until(&volgc, "take.ask_again");
         engine.docker(&["volume", "rm", "db"]);
-        let output = sweep.wait_with_output().unwrap();
+        let output = sweep.end();
         assert!(output.status.success(), "{}", show(&output));
         volgc.ok(&["restore", "db"]);
         kept.assert_untouched();
@@ -204,7 +193,7 @@ on_each_engine! {
         let sweep = sweep_until(&volgc, "take.ask_again");
         let create = ["create", "--name", "app", "-v", "seeded:/seed", "bbseed", "cat", "/seed/hello"];
         let made = engine.try_docker(&create).status.success();
-        let output = sweep.wait_with_output().unwrap();
+        let output = sweep.end();
         assert!(output.status.success(), "{}", show(&output));
         if !made {
             engine.docker(&create);

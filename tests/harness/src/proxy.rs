@@ -91,12 +91,15 @@ impl Proxy {
 
     /// What is done with the next request of this name, such as `DELETE /volumes/x`; all others are passed on.
     pub fn next(&self, request: &str, treat: Treat) {
-        self.shared.state().orders.push((request.to_owned(), treat));
+        let mut state = self.shared.state();
+        state.released = false;
+        state.orders.push((request.to_owned(), treat));
     }
 
     /// What is done with the request that comes after so many others from now on, whatever it is.
     pub fn after(&self, others: usize, treat: Treat) {
         let mut state = self.shared.state();
+        state.released = false;
         let at = state.seen.len() + others;
         state.later = Some((at, treat));
     }
