@@ -8,7 +8,7 @@ use std::thread;
 use std::time::Duration;
 
 use harness::proxy::{Proxy, Treat};
-use harness::scenario::{COMMANDS, Case, Host, Scenario};
+use harness::scenario::{Case, Host, Scenario};
 use harness::treasure::{Place, assert_no_husk};
 use harness::{Output, PrivateEngine, on_each_engine};
 
@@ -17,7 +17,7 @@ use harness::{Output, PrivateEngine, on_each_engine};
 enum Trouble {
     /// Killed, and not started before the program has ended.
     Killed,
-    /// Stopped in good order, and started while the program goes on.
+    /// Stopped in good order and started again: what the program had of it is gone.
     Restarted,
     /// Frozen until the program has long gone on.
     Frozen,
@@ -25,14 +25,8 @@ enum Trouble {
     SocketGone,
 }
 
-/// Each way of moving data once.
-fn steps() -> Vec<Scenario> {
-    let names = ["quarantine", "quarantine undone", "restore", "restore replacing", "delete"];
-    let steps: Vec<Scenario> =
-        COMMANDS.iter().filter(|scenario| names.contains(&scenario.name)).copied().collect();
-    assert_eq!(steps.len(), names.len());
-    steps
-}
+/// How long it is frozen.
+const FROZEN: Duration = Duration::from_millis(400);
 
 /// The first point of each group of effects that belong together, as the engine sees no difference within one.
 fn first_of_each_group(passes: Vec<(String, u32)>) -> Vec<String> {
@@ -59,81 +53,66 @@ fn assert_documented(output: &Output, what: &str) {
     }
 }
 
-#[track_caller]
-fn assert_nothing_lost(engine: &PrivateEngine, case: &Case, what: &str) {
-    case.assert_behind(what);
-    for (number, treasure) in case.treasures.iter().enumerate() {
-        let is_deletion = case.is_deletion && number == 0;
-        if is_deletion && matches!(treasure.places(engine).as_slice(), [] | [Place::Deleting(_)]) {
-            continue;
-        }
-        treasure.assert_whole(engine, what);
-    }
-}
-
-/// One sweep settles all that was left, and everything can be had back.
-fn settle(host: &Host<'_>, cases: &[(String, Case)], when: &str) -> usize {
-    host.unpark_all();
-    let settled = host.volgc.ok(&["sweep"]);
-    assert!(
-        !settled.contains("could not be recovered") && !settled.contains("in doubt"),
-        "{when}: {settled}"
-    );
-    host.assert_all_well(cases, when)
-}
-
 /// The trouble comes before each group of effects of each step.
 fn endure(engine: &PrivateEngine, trouble: Trouble) {
     let host = Host::new(engine);
-    let mut cases: Vec<(String, Case)> = Vec::new();
+    let scenarios = Scenario::basic();
+    let passes: Vec<_> = scenarios.iter().map(|scenario| host.passes(scenario)).collect();
+    let (mut tried, mut losses) = (0, 0);
     let mut codes: BTreeMap<i32, usize> = BTreeMap::new();
-    for scenario in steps() {
-        for point in first_of_each_group(host.passes(&scenario)) {
-            let case = host.prepare(&scenario);
+    for (scenario, passes) in scenarios.iter().zip(passes) {
+        let points = first_of_each_group(passes);
+        host.expect(points.len());
+        let mut cases: Vec<(String, Case)> = Vec::new();
+        for point in points {
+            let case = host.prepare(scenario);
             let what = format!("{trouble:?}, {} at {point}", scenario.name);
-            let output = meet(&host, &scenario, &case, &point, trouble);
+            let output = meet(&host, scenario, &case, &point, trouble);
             assert_documented(&output, &what);
             *codes.entry(output.status.unwrap()).or_default() += 1;
-            assert_nothing_lost(engine, &case, &what);
+            case.assert_nothing_lost(engine, &what);
             host.park();
             cases.push((what, case));
         }
+        tried += cases.len();
+        losses += host.settle(&cases, &format!("{trouble:?}"));
+        host.clear();
     }
-    let losses = settle(&host, &cases, &format!("{trouble:?}"));
-    eprintln!("trouble: {} times tried, {losses} losses, exit codes {codes:?}", cases.len());
+    eprintln!("trouble: {tried} times tried, {losses} losses, exit codes {codes:?}");
 }
 
 /// Runs a case whose engine gets into trouble at a point, and leaves the engine well.
 fn meet(host: &Host<'_>, scenario: &Scenario, case: &Case, point: &str, trouble: Trouble) -> Output {
     let engine = host.engine;
-    let rest = match trouble {
-        // Long enough for it to be back, mostly.
-        Trouble::Restarted => 2500,
-        Trouble::Killed | Trouble::Frozen | Trouble::SocketGone => 400,
-    };
-    let child = host.rest_at(case, scenario.with, point, 1, rest);
-    let (socket, aside) = (engine.socket(), engine.dir().join("aside"));
-    match trouble {
-        Trouble::Killed => engine.kill(),
-        Trouble::Restarted => engine.restart(),
+    let resting = host.rest_at(case, point, scenario.with);
+    let output = match trouble {
+        Trouble::Killed => {
+            engine.kill();
+            let output = resting.end();
+            engine.restart();
+            output
+        }
+        Trouble::Restarted => {
+            engine.restart();
+            resting.end()
+        }
         Trouble::Frozen => {
             engine.pause();
-            thread::sleep(Duration::from_millis(rest + 600));
+            let child = resting.go_on();
+            // Time for its next request, if it has one; else the engine was frozen for nothing.
+            thread::sleep(FROZEN);
             engine.resume();
+            child.wait_with_output().unwrap()
         }
-        Trouble::SocketGone => fs::rename(&socket, &aside).unwrap(),
-    }
-    let output = child.wait_with_output().unwrap();
-    match trouble {
-        Trouble::Killed => engine.restart(),
-        Trouble::Restarted | Trouble::Frozen => {}
-        Trouble::SocketGone => fs::rename(&aside, &socket).unwrap(),
-    }
-    Output {
-        status: output.status.code(),
-        stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
-        stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
-    }
+        Trouble::SocketGone => {
+            let (socket, aside) = (engine.socket(), engine.dir().join("aside"));
+            fs::rename(&socket, &aside).unwrap();
+            let output = resting.end();
+            fs::rename(&aside, &socket).unwrap();
+            output
+        }
+    };
+    Output::from(output)
 }
 
 /// Where each of its treasures is, with all that the manifests say.
@@ -143,21 +122,15 @@ fn places(engine: &PrivateEngine, case: &Case) -> Vec<Vec<Place>> {
 
 /// The plainest of the steps, prepared.
 fn quarantine(host: &Host<'_>) -> (Scenario, Case) {
-    let scenario = steps().remove(0);
-    assert_eq!(scenario.name, "quarantine");
+    let scenario = Scenario::named("quarantine");
     (scenario, host.prepare(&scenario))
 }
 
 /// Runs a case whose engine is frozen from a point on, and stays so.
 fn frozen_at(host: &Host<'_>, case: &Case, point: &str, settings: &str) -> Output {
-    let child = host.rest_at(case, settings, point, 1, 800);
+    let resting = host.rest_at(case, point, settings);
     host.engine.pause();
-    let output = child.wait_with_output().unwrap();
-    Output {
-        status: output.status.code(),
-        stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
-        stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
-    }
+    Output::from(resting.end())
 }
 
 /// Its data is in quarantine, and nobody claims to know more.
@@ -169,20 +142,27 @@ fn assert_in_doubt(engine: &PrivateEngine, case: &Case, when: &str) {
     }
 }
 
+/// The requests of an undisturbed run.
+fn requests(proxy: &Proxy, host: &Host<'_>, scenario: &Scenario) -> Vec<String> {
+    let case = host.prepare(scenario);
+    let before = proxy.requests().len();
+    host.run(&case, scenario.with, None);
+    let requests = proxy.requests().split_off(before);
+    assert!(requests.len() > 8, "{}: {requests:?}", scenario.name);
+    host.park();
+    requests
+}
+
 /// Every request of each step is treated badly once.
 fn mistreat(engine: &PrivateEngine, treat: Treat) {
     let proxy = Proxy::start(engine);
     let host = Host::by(engine, proxy.socket());
-    let mut cases: Vec<(String, Case)> = Vec::new();
     let mut codes: BTreeMap<i32, usize> = BTreeMap::new();
-    let mut missed = 0;
-    for scenario in steps() {
-        let case = host.prepare(&scenario);
-        let before = proxy.requests().len();
-        host.run(&case, scenario.with, None);
-        let requests = proxy.requests().split_off(before);
-        assert!(requests.len() > 8, "{}: {requests:?}", scenario.name);
-        host.park();
+    let (mut tried, mut losses, mut missed) = (0, 0, 0);
+    for scenario in Scenario::basic() {
+        let requests = requests(&proxy, &host, &scenario);
+        host.expect(requests.len());
+        let mut cases: Vec<(String, Case)> = Vec::new();
         for (number, request) in requests.iter().enumerate() {
             let case = host.prepare(&scenario);
             let what = format!("{treat:?}, {} at request {number} ({request})", scenario.name);
@@ -191,15 +171,17 @@ fn mistreat(engine: &PrivateEngine, treat: Treat) {
             missed += usize::from(!proxy.treat_well());
             assert_documented(&output, &what);
             *codes.entry(output.status.unwrap()).or_default() += 1;
-            assert_nothing_lost(engine, &case, &what);
+            case.assert_nothing_lost(engine, &what);
             host.park();
             cases.push((what, case));
         }
+        tried += cases.len();
+        losses += host.settle(&cases, &format!("{treat:?}"));
+        host.clear();
     }
-    let losses = settle(&host, &cases, &format!("{treat:?}"));
     // The order of some is chance, and so may their number be by one.
-    assert!(missed <= steps().len(), "{missed} requests did not come");
-    eprintln!("requests: {} requests tried, {losses} losses, exit codes {codes:?}", cases.len());
+    assert!(missed <= Scenario::basic().len(), "{missed} requests did not come");
+    eprintln!("requests: {tried} requests tried, {losses} losses, exit codes {codes:?}");
 }
 
 on_each_engine! {
@@ -243,18 +225,15 @@ on_each_engine! {
     fn each_change_is_answered_after_the_client_gave_up(engine: PrivateEngine) {
         let proxy = Proxy::start(&engine);
         let host = Host::by(&engine, proxy.socket());
-        let mut cases = Vec::new();
-        for scenario in steps() {
-            let case = host.prepare(&scenario);
-            let before = proxy.requests().len();
-            host.run(&case, scenario.with, None);
-            let requests = proxy.requests().split_off(before);
-            host.park();
+        let (mut tried, mut losses) = (0, 0);
+        for scenario in Scenario::basic() {
+            let mut cases = Vec::new();
+            let requests = requests(&proxy, &host, &scenario);
             for (number, request) in requests.iter().enumerate().filter(|(_, name)| !name.starts_with("GET ")) {
                 let case = host.prepare(&scenario);
                 let what = format!("late, {} at request {number} ({request})", scenario.name);
                 let before = proxy.requests().len();
-                proxy.after(number, Treat::Delay(Duration::from_millis(1500)));
+                proxy.after(number, Treat::Hold);
                 let mut child = host.start(&case, scenario.with);
                 while proxy.requests().len() <= before + number {
                     assert!(child.try_wait().unwrap().is_none(), "{what}: it ended before");
@@ -263,26 +242,26 @@ on_each_engine! {
                 child.kill().unwrap();
                 child.wait().unwrap();
                 proxy.treat_well();
-                assert_nothing_lost(&engine, &case, &what);
+                case.assert_nothing_lost(&engine, &what);
+                proxy.release(&proxy.requests()[before + number]);
+                case.assert_nothing_lost(&engine, &what);
                 host.park();
-                // It has arrived by then, so that the next case counts the same requests as the run before it.
-                thread::sleep(Duration::from_millis(1700));
                 cases.push((what, case));
             }
+            tried += cases.len();
+            losses += host.settle(&cases, "late");
+            assert_no_husk(&engine, "late");
+            host.clear();
         }
-        assert!(cases.len() >= 4, "{cases:?}");
-        // All of them have arrived by now.
-        thread::sleep(Duration::from_secs(2));
-        let losses = settle(&host, &cases, "late");
-        assert_no_husk(&engine, "late");
-        eprintln!("requests: {} requests tried, {losses} losses", cases.len());
+        assert!(tried >= 4, "{tried}");
+        eprintln!("requests: {tried} requests tried, {losses} losses");
     }
 
     /// Longer than volgc waits for any answer: it gives up, says so, and has changed nothing.
     fn frozen_for_longer_than_anybody_waits(engine: PrivateEngine) {
         let host = Host::new(&engine);
         let mut cases: Vec<(String, Case)> = Vec::new();
-        for scenario in steps() {
+        for scenario in Scenario::basic() {
             let case = host.prepare(&scenario);
             let what = format!("frozen, {}", scenario.name);
             // What is parked is in quarantine when the command runs.
@@ -290,17 +269,17 @@ on_each_engine! {
             let before = places(&engine, &case);
             host.park();
             engine.pause();
-            let output = host.run(&case, &format!("engine.answer_patience=1500,{}", scenario.with), None);
+            let output = host.run(&case, &format!("engine.answer_patience=2500,{}", scenario.with), None);
             engine.resume();
             assert_eq!(output.status, Some(4), "{what}: {output:?}");
-            let says_why = output.stderr.contains("did not answer") && output.stderr.contains("within 1 s");
+            let says_why = output.stderr.contains("did not answer") && output.stderr.contains("within 2 s");
             assert!(says_why, "{what}: {output:?}");
             assert_eq!(places(&engine, &case), before, "{what}");
-            assert_nothing_lost(&engine, &case, &what);
+            case.assert_nothing_lost(&engine, &what);
             host.park();
             cases.push((what, case));
         }
-        let losses = settle(&host, &cases, "frozen");
+        let losses = host.settle(&cases, "frozen");
         eprintln!("trouble: {} times tried, {losses} losses", cases.len());
     }
 
@@ -308,13 +287,13 @@ on_each_engine! {
     fn frozen_for_longer_than_anybody_waits_in_the_middle_of_a_move(engine: PrivateEngine) {
         let host = Host::new(&engine);
         let (scenario, case) = quarantine(&host);
-        let output = frozen_at(&host, &case, "take.ask_again", "engine.answer_patience=1500");
+        let output = frozen_at(&host, &case, "take.ask_again", "engine.answer_patience=2500");
         assert_documented(&output, "frozen");
         assert_ne!(output.status, Some(0), "{output:?}");
         assert!(format!("{}{}", output.stdout, output.stderr).contains("did not answer"), "{output:?}");
         assert_eq!(case.treasures[0].assert_whole(&engine, "frozen"), Place::Volume(case.treasures[0].name.clone()));
         engine.resume();
-        let losses = settle(&host, &[(scenario.name.to_owned(), case)], "frozen in the middle");
+        let losses = host.settle(&[(scenario.name.to_owned(), case)], "frozen in the middle");
         eprintln!("trouble: 1 times tried, {losses} losses");
     }
 
@@ -322,17 +301,17 @@ on_each_engine! {
     fn frozen_for_longer_than_anybody_waits_with_the_delete(engine: PrivateEngine) {
         let host = Host::new(&engine);
         let (scenario, case) = quarantine(&host);
-        let output = frozen_at(&host, &case, "engine.delete", "engine.delete_patience=1500");
+        let output = frozen_at(&host, &case, "engine.delete", "engine.delete_patience=2500");
         assert_eq!(output.status, Some(3), "{output:?}");
-        assert!(format!("{}{}", output.stdout, output.stderr).contains("no answer within 1 s"), "{output:?}");
+        assert!(format!("{}{}", output.stdout, output.stderr).contains("no answer within 2 s"), "{output:?}");
         assert_in_doubt(&engine, &case, "given up");
         // Whoever comes next finds the engine as it is, and decides nothing.
-        let next = host.volgc.clone().env("VOLGC_FAULT", "engine.answer_patience=1500").run(&["sweep"]);
+        let next = host.volgc.clone().env("VOLGC_FAULT", "engine.answer_patience=2500").run(&["sweep"]);
         assert_eq!(next.status, Some(4), "{next:?}");
         assert!(next.stderr.contains("did not answer"), "{next:?}");
         assert_in_doubt(&engine, &case, "swept while it is frozen");
         engine.resume();
-        let losses = settle(&host, &[(scenario.name.to_owned(), case)], "the engine speaks again");
+        let losses = host.settle(&[(scenario.name.to_owned(), case)], "the engine speaks again");
         eprintln!("trouble: 1 times tried, {losses} losses");
     }
 
@@ -344,9 +323,9 @@ on_each_engine! {
         let name = case.treasures[0].name.clone();
         let delete = format!("DELETE /volumes/{name}");
         proxy.next(&delete, Treat::Hold);
-        let output = host.run(&case, "engine.delete_patience=1500", None);
+        let output = host.run(&case, "engine.delete_patience=2500", None);
         assert_eq!(output.status, Some(3), "{output:?}");
-        assert!(format!("{}{}", output.stdout, output.stderr).contains("no answer within 1 s"), "{output:?}");
+        assert!(format!("{}{}", output.stdout, output.stderr).contains("no answer within 2 s"), "{output:?}");
         assert_in_doubt(&engine, &case, "given up");
         // Even for somebody who wants it back: the DELETE would end what is put back.
         host.volgc.ok(&["hold", &name, "--reason", "wanted after all"]);
@@ -359,7 +338,7 @@ on_each_engine! {
         proxy.release(&delete);
         assert_eq!(proxy.delivered(&delete), [204], "the engine carried it out");
         host.volgc.ok(&["release", &name]);
-        let losses = settle(&host, &[(scenario.name.to_owned(), case)], "the order arrived");
+        let losses = host.settle(&[(scenario.name.to_owned(), case)], "the order arrived");
         eprintln!("requests: 1 requests tried, {losses} losses");
     }
 }

@@ -3,8 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use harness::scenario::{COMMANDS, Case, Host, RECOVERIES, Scenario};
-use harness::treasure::Place;
+use harness::scenario::{COMMANDS, Case, Family, Host, RECOVERIES, Scenario};
 use harness::{PrivateEngine, on_each_engine};
 
 /// As `VOLGC_FAULT` names them, with the system's words.
@@ -17,71 +16,133 @@ const ERRORS: [(&str, &str); 6] = [
     ("EACCES", "Permission denied"),
 ];
 
-/// Lets every command of these fail at every pass of every fault point: the first scenario that passes a point meets every
-/// error there, and all other passes one after the other.
-fn endure(engine: &PrivateEngine, scenarios: &[Scenario]) {
-    let host = Host::new(engine);
-    let mut disturbed: Vec<(String, Case)> = Vec::new();
-    let mut codes: BTreeMap<i32, usize> = BTreeMap::new();
-    let mut turn = 0;
-    let mut met: BTreeSet<String> = BTreeSet::new();
-    for scenario in scenarios {
-        for (point, passes) in host.passes(scenario) {
-            let mut orders = Vec::new();
-            let is_new = met.insert(point.clone());
-            if is_new {
-                orders.extend(ERRORS.into_iter().map(|error| (1, error)));
-            }
-            for pass in (1 + u32::from(is_new))..=passes {
-                turn += 1;
-                orders.push((pass, ERRORS[turn % ERRORS.len()]));
-            }
-            for (pass, (errno, words)) in orders {
-                let case = host.prepare(scenario);
-                let what = format!("{}, {errno} at {point}@{pass}", scenario.name);
-                // The walk comes back to what it could not delete, so there it has to fail each time.
-                let is_walk = ["delete.file", "delete.directory", "delete.hoist"].contains(&point.as_str());
-                let at = if is_walk { point.clone() } else { format!("{point}@{pass}") };
-                let output = host.run(&case, &format!("{at}={errno},{}", scenario.with), None);
-                let code = output.status.unwrap_or_else(|| panic!("{what}: it died: {output:?}"));
-                *codes.entry(code).or_default() += 1;
-                assert!(matches!(code, 1 | 3 | 4), "{what}: exit code {code}: {output:?}");
-                let told = format!("{}{}", output.stdout, output.stderr);
-                let says_why = told.contains(words) || (is_walk && told.contains("is a mount point"));
-                assert!(says_why, "{what}: it does not say why: {output:?}");
-                assert_nothing_lost(engine, &case, &what);
-                host.park();
-                disturbed.push((what, case));
-            }
-        }
-    }
-    host.unpark_all();
-    let recovered = host.volgc.ok(&["sweep"]);
-    assert!(!recovered.contains("could not be recovered"), "{recovered}");
-    let losses = host.assert_all_well(&disturbed, "after errors");
-    eprintln!("errors: {} errors tried, {losses} losses, exit codes {codes:?}", disturbed.len());
+/// An error at one pass of a point.
+struct Order<'a> {
+    point: &'a str,
+    pass: u32,
+    errno: &'static str,
+    /// Its words.
+    words: &'static str,
 }
 
-fn assert_nothing_lost(engine: &PrivateEngine, case: &Case, what: &str) {
-    case.assert_behind(what);
-    for (number, treasure) in case.treasures.iter().enumerate() {
-        if case.is_deletion
-            && number == 0
-            && matches!(treasure.places(engine).as_slice(), [] | [Place::Deleting(_)])
-        {
-            continue;
-        }
-        treasure.assert_whole(engine, what);
+impl Order<'_> {
+    /// The walk comes back to what it could not delete, so there it has to fail each time.
+    fn is_walk(&self) -> bool {
+        ["delete.file", "delete.directory", "delete.hoist"].contains(&self.point)
     }
+
+    fn text(&self) -> String {
+        let Self { point, pass, errno, .. } = self;
+        if self.is_walk() { format!("{point}={errno}") } else { format!("{point}@{pass}={errno}") }
+    }
+}
+
+/// The first scenario of all that passes a point meets every error there, and each other pass meets one of them, in turn.
+fn orders<'a>(passes: &'a [(String, u32)], met: &BTreeSet<String>, turn: &mut usize) -> Vec<Order<'a>> {
+    let mut orders = Vec::new();
+    for (point, passes) in passes {
+        let is_new = !met.contains(point);
+        let order = |pass, (errno, words)| Order { point, pass, errno, words };
+        if is_new {
+            orders.extend(ERRORS.into_iter().map(|error| order(1, error)));
+        }
+        for pass in (1 + u32::from(is_new))..=*passes {
+            *turn += 1;
+            orders.push(order(pass, ERRORS[*turn % ERRORS.len()]));
+        }
+    }
+    orders
+}
+
+/// The points that scenarios before this one pass, of commands or of recoveries.
+fn met_before(host: &Host<'_>, scenario: &Scenario) -> BTreeSet<String> {
+    let is_it = |other: &&Scenario| other.name == scenario.name;
+    let all = if COMMANDS.iter().any(|other| is_it(&other)) { COMMANDS } else { RECOVERIES };
+    let before = all.iter().take_while(|other| !is_it(other));
+    before.flat_map(|scenario| host.passes(scenario)).map(|(point, _)| point).collect()
+}
+
+/// Lets every command of a family fail at every pass of every fault point.
+fn endure(engine: &PrivateEngine, family: Family) {
+    let host = Host::new(engine);
+    let scenarios = family.scenarios();
+    let known: Vec<_> =
+        scenarios.iter().map(|scenario| (met_before(&host, scenario), host.passes(scenario))).collect();
+    let mut codes: BTreeMap<i32, usize> = BTreeMap::new();
+    let (mut turn, mut tried, mut losses) = (0, 0, 0);
+    for (scenario, (met, passes)) in scenarios.iter().zip(&known) {
+        let mut disturbed: Vec<(String, Case)> = Vec::new();
+        let orders = orders(passes, met, &mut turn);
+        host.expect(orders.len());
+        for order in orders {
+            let case = host.prepare(scenario);
+            let what = format!("{}, {}", scenario.name, order.text());
+            let code = fails(&host, scenario, &case, &order, &what);
+            *codes.entry(code).or_default() += 1;
+            case.assert_nothing_lost(engine, &what);
+            host.park();
+            disturbed.push((what, case));
+        }
+        tried += disturbed.len();
+        losses += host.settle(&disturbed, "after errors");
+        host.clear();
+    }
+    eprintln!("errors: {tried} errors tried, {losses} losses, exit codes {codes:?}");
+}
+
+/// It ends with a documented exit code, and says why.
+fn fails(host: &Host<'_>, scenario: &Scenario, case: &Case, order: &Order<'_>, what: &str) -> i32 {
+    let output = host.run(case, &format!("{},{}", order.text(), scenario.with), None);
+    let code = output.status.unwrap_or_else(|| panic!("{what}: it died: {output:?}"));
+    assert!(matches!(code, 1 | 3 | 4), "{what}: exit code {code}: {output:?}");
+    let told = format!("{}{}", output.stdout, output.stderr);
+    let says_why = told.contains(order.words) || (order.is_walk() && told.contains("is a mount point"));
+    assert!(says_why, "{what}: it does not say why: {output:?}");
+    code
 }
 
 on_each_engine! {
-    fn at_every_step_of_every_command(engine: PrivateEngine) {
-        endure(&engine, COMMANDS);
+    fn quarantines(engine: PrivateEngine) {
+        endure(&engine, Family::Quarantines);
     }
 
-    fn at_every_step_of_a_recovery(engine: PrivateEngine) {
-        let quick: Vec<Scenario> = RECOVERIES.iter().filter(|scenario| !scenario.settles).copied().collect();
-        endure(&engine, &quick);
+    fn restores(engine: PrivateEngine) {
+        endure(&engine, Family::Restores);
+    }
+
+    fn deletions(engine: PrivateEngine) {
+        endure(&engine, Family::Deletions);
+    }
+
+    fn changes_of_the_ledger(engine: PrivateEngine) {
+        endure(&engine, Family::Ledger);
+    }
+
+    fn quarantines_of_what_is_not_listed(engine: PrivateEngine) {
+        endure(&engine, Family::Unlisted);
+    }
+
+    fn quarantines_in_place(engine: PrivateEngine) {
+        endure(&engine, Family::InPlace);
+    }
+
+    fn recoveries_of_moves(engine: PrivateEngine) {
+        endure(&engine, Family::CutMoves);
+    }
+
+    fn recoveries_of_what_is_in_doubt(engine: PrivateEngine) {
+        endure(&engine, Family::Doubts);
+    }
+
+    fn recoveries_of_restores(engine: PrivateEngine) {
+        endure(&engine, Family::CutRestores);
+    }
+
+    fn recoveries_of_deletions(engine: PrivateEngine) {
+        endure(&engine, Family::CutDeletions);
+    }
+
+    fn recoveries_of_what_is_not_listed(engine: PrivateEngine) {
+        endure(&engine, Family::CutUnlisted);
     }
 }

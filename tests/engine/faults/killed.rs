@@ -6,8 +6,8 @@ use std::fs;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 
-use harness::scenario::{COMMANDS, Case, Host, RECOVERIES, Scenario};
-use harness::treasure::{Place, names};
+use harness::scenario::{COMMANDS, Case, Family, Host, RECOVERIES, Scenario};
+use harness::treasure::names;
 use harness::{PrivateEngine, on_each_engine};
 use serde_json::json;
 use volgc::host::fault::Point;
@@ -24,28 +24,54 @@ enum Between {
 /// Kills every command of these at every pass of every fault point, and recovers from all that.
 fn survive(engine: &PrivateEngine, scenarios: &[Scenario], between: Between) {
     let host = Host::new(engine);
+    let passes: Vec<_> = scenarios.iter().map(|scenario| host.passes(scenario)).collect();
     let mut killed: Vec<(String, Case)> = Vec::new();
-    for scenario in scenarios {
-        let orders: Vec<String> = host
-            .passes(scenario)
-            .into_iter()
-            .flat_map(|(point, passes)| (1..=passes).map(move |pass| format!("{point}@{pass}")))
-            .collect();
-        assert!(!orders.is_empty(), "{}: passes no fault point", scenario.name);
-        for order in orders {
-            let mut case = host.prepare(scenario);
-            let what = format!("{}, killed at {order}", scenario.name);
-            let output = host.run(&case, &format!("{order}=kill,{}", scenario.with), None);
-            assert_eq!(output.status, None, "{what}: it was not killed: {output:?}");
-            assert_survived(engine, &case, &what);
-            if between == Between::ContainerCreated {
-                create_containers(engine, &case);
-                case.is_adopted = scenario.name.starts_with("restore");
-            }
-            host.park();
-            killed.push((what, case));
+    let mut total = (0, 0);
+    for (scenario, passes) in scenarios.iter().zip(passes) {
+        kill_at_each(&host, scenario, &passes, between, &mut killed);
+        // An engine is restarted once for all scenarios. Without that each settles alone, while there are few volumes.
+        if matches!(between, Between::Nothing | Between::ContainerCreated) {
+            total = (total.0 + killed.len(), total.1 + recover(&host, &killed, between));
+            killed.clear();
+            host.clear();
         }
     }
+    if !killed.is_empty() {
+        total = (killed.len(), recover(&host, &killed, between));
+    }
+    eprintln!("killed: {} kills tried, {} losses", total.0, total.1);
+}
+
+fn kill_at_each(
+    host: &Host<'_>,
+    scenario: &Scenario,
+    passes: &[(String, u32)],
+    between: Between,
+    killed: &mut Vec<(String, Case)>,
+) {
+    let orders: Vec<String> = passes
+        .iter()
+        .flat_map(|(point, passes)| (1..=*passes).map(move |pass| format!("{point}@{pass}")))
+        .collect();
+    assert!(!orders.is_empty(), "{}: passes no fault point", scenario.name);
+    host.expect(orders.len());
+    for order in orders {
+        let mut case = host.prepare(scenario);
+        let what = format!("{}, killed at {order}", scenario.name);
+        let output = host.run(&case, &format!("{order}=kill,{}", scenario.with), None);
+        assert_eq!(output.status, None, "{what}: it was not killed: {output:?}");
+        case.assert_nothing_lost(host.engine, &what);
+        if between == Between::ContainerCreated {
+            create_containers(host.engine, &case);
+            case.is_adopted = scenario.name.starts_with("restore");
+        }
+        host.park();
+        killed.push((what, case));
+    }
+}
+
+fn recover(host: &Host<'_>, killed: &[(String, Case)], between: Between) -> usize {
+    let (engine, when) = (host.engine, format!("{between:?}"));
     host.unpark_all();
     match between {
         Between::Nothing | Between::ContainerCreated => {}
@@ -55,31 +81,14 @@ fn survive(engine: &PrivateEngine, scenarios: &[Scenario], between: Between) {
             engine.restart();
         }
     }
-    let recovered = host.volgc.ok(&["sweep"]);
-    assert!(!recovered.contains("could not be recovered"), "{recovered}");
+    host.recover_all(&when);
     if between == Between::ContainerCreated {
         for container in engine.json("GET", "/containers/json?all=1", None).as_array().into_iter().flatten() {
             let id = container["Id"].as_str().unwrap();
             engine.json("DELETE", &format!("/containers/{id}?force=1"), None);
         }
     }
-    let losses = host.assert_all_well(&killed, &format!("{between:?}"));
-    eprintln!("killed: {} kills tried, {losses} losses", killed.len());
-}
-
-/// At the instant of death.
-fn assert_survived(engine: &PrivateEngine, case: &Case, what: &str) {
-    case.assert_behind(what);
-    for (number, treasure) in case.treasures.iter().enumerate() {
-        if case.is_deletion && number == 0 {
-            // From its first step on it may only go on; until then it is whole.
-            match treasure.places(engine).as_slice() {
-                [] | [Place::Deleting(_)] => continue,
-                _ => {}
-            }
-        }
-        treasure.assert_whole(engine, what);
-    }
+    host.assert_all_well(killed, &when)
 }
 
 /// Somebody wants each volume at the worst moment. Whether the engine can do it is its own affair.
@@ -97,50 +106,77 @@ fn create_containers(engine: &PrivateEngine, case: &Case) {
     }
 }
 
-/// Each way of moving data once.
-fn basic() -> Vec<Scenario> {
-    let names = ["quarantine", "quarantine undone", "restore", "restore replacing", "delete"];
-    let basic: Vec<Scenario> =
-        COMMANDS.iter().filter(|scenario| names.contains(&scenario.name)).copied().collect();
-    assert_eq!(basic.len(), names.len());
-    basic
-}
-
 on_each_engine! {
-    fn at_every_step_of_every_command(engine: PrivateEngine) {
-        survive(&engine, COMMANDS, Between::Nothing);
+    fn quarantines(engine: PrivateEngine) {
+        survive(&engine, &Family::Quarantines.scenarios(), Between::Nothing);
     }
 
-    fn at_every_step_of_a_recovery(engine: PrivateEngine) {
-        survive(&engine, RECOVERIES, Between::Nothing);
+    fn restores(engine: PrivateEngine) {
+        survive(&engine, &Family::Restores.scenarios(), Between::Nothing);
+    }
+
+    fn deletions(engine: PrivateEngine) {
+        survive(&engine, &Family::Deletions.scenarios(), Between::Nothing);
+    }
+
+    fn changes_of_the_ledger(engine: PrivateEngine) {
+        survive(&engine, &Family::Ledger.scenarios(), Between::Nothing);
+    }
+
+    fn quarantines_of_what_is_not_listed(engine: PrivateEngine) {
+        survive(&engine, &Family::Unlisted.scenarios(), Between::Nothing);
+    }
+
+    fn quarantines_in_place(engine: PrivateEngine) {
+        survive(&engine, &Family::InPlace.scenarios(), Between::Nothing);
+    }
+
+    fn recoveries_of_moves(engine: PrivateEngine) {
+        survive(&engine, &Family::CutMoves.scenarios(), Between::Nothing);
+    }
+
+    fn recoveries_of_what_is_in_doubt(engine: PrivateEngine) {
+        survive(&engine, &Family::Doubts.scenarios(), Between::Nothing);
+    }
+
+    fn recoveries_of_restores(engine: PrivateEngine) {
+        survive(&engine, &Family::CutRestores.scenarios(), Between::Nothing);
+    }
+
+    fn recoveries_of_deletions(engine: PrivateEngine) {
+        survive(&engine, &Family::CutDeletions.scenarios(), Between::Nothing);
+    }
+
+    fn recoveries_of_what_is_not_listed(engine: PrivateEngine) {
+        survive(&engine, &Family::CutUnlisted.scenarios(), Between::Nothing);
     }
 
     fn then_the_engine_is_restarted(engine: PrivateEngine) {
-        survive(&engine, &basic(), Between::EngineRestarted);
+        survive(&engine, &Scenario::basic(), Between::EngineRestarted);
     }
 
     fn then_the_engine_is_killed_too(engine: PrivateEngine) {
-        survive(&engine, &basic(), Between::EngineKilled);
+        survive(&engine, &Scenario::basic(), Between::EngineKilled);
     }
 
     fn then_a_container_is_created_on_it(engine: PrivateEngine) {
-        survive(&engine, &basic(), Between::ContainerCreated);
+        survive(&engine, &Scenario::basic(), Between::ContainerCreated);
     }
 
     /// Somebody exchanges the data right before it is taken: what was taken by that goes back, also when that is interrupted.
     fn what_was_exchanged_before_it_was_taken_goes_back(engine: PrivateEngine) {
         let host = Host::new(&engine);
-        let scenario = basic().remove(0);
+        let scenario = Scenario::named("quarantine");
         for (number, fault) in ["", "take.undo=kill", "take.undo=EIO"].into_iter().enumerate() {
             let case = host.prepare(&scenario);
             let data = engine.volume_data(&case.treasures[0].name);
-            let child = host.rest_at(&case, fault, "take.rename", 1, 1500);
-            let aside = engine.dir().join(format!("aside-{number}"));
+            let resting = host.rest_at(&case, "take.rename", fault);
+            let aside = engine.root().join(format!("aside-{number}"));
             fs::rename(&data, &aside).unwrap();
             fs::create_dir(&data).unwrap();
             fs::write(data.join("id"), "another").unwrap();
             let other = fs::metadata(&data).unwrap().ino();
-            let output = child.wait_with_output().unwrap();
+            let output = resting.end();
             assert!(!output.status.success(), "{fault}: {output:?}");
             assert_eq!(output.status.code().is_none(), fault.ends_with("kill"), "{fault}: {output:?}");
             let is_back = |data: &Path| fs::metadata(data).is_ok_and(|meta| meta.ino() == other);

@@ -2,15 +2,11 @@
 //! data, or a new one and the data is in quarantine. (What each point means for whom, one by one, is in `started_meanwhile`.)
 
 use std::collections::BTreeMap;
-use std::time::{Duration, Instant};
 
-use harness::scenario::{COMMANDS, Case, Host, RECOVERIES, Scenario};
+use harness::scenario::{Case, Host, Scenario};
 use harness::treasure::{Place, assert_no_husk};
 use harness::{PrivateEngine, on_each_engine, show};
 use serde_json::{Value, json};
-
-/// Long enough for a container to be made on a busy machine, mostly; when it is not, that is one more order of events.
-const REST: Duration = Duration::from_millis(1200);
 
 /// How a container comes to the volume.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -21,25 +17,20 @@ enum Wish {
 }
 
 /// The scenario's command rests at every pass of every point, and a container wants its volume there.
-fn want_at_each_point(engine: &PrivateEngine, scenario: &Scenario, wish: Wish) {
+fn want_at_each_point(engine: &PrivateEngine, name: &str, wish: Wish) {
     let host = Host::new(engine);
+    let scenario = Scenario::named(name);
     let mut outcomes: BTreeMap<&str, usize> = BTreeMap::new();
     let mut cases: Vec<(String, Case)> = Vec::new();
-    for (point, passes) in host.passes(scenario) {
+    for (point, passes) in host.passes(&scenario) {
         for pass in 1..=passes {
-            let case = host.prepare(scenario);
-            let what = format!("{wish:?}, {} at {point}@{pass}", scenario.name);
-            let rest = u64::try_from(REST.as_millis()).unwrap();
-            let command = host.rest_at(&case, scenario.with, &point, pass, rest);
-            let began = Instant::now();
+            let case = host.prepare(&scenario);
+            let what = format!("{wish:?}, {name} at {point}@{pass}");
+            let resting = host.rest_at(&case, &format!("{point}@{pass}"), scenario.with);
             let id = make(engine, &case.treasures[0].name, wish);
-            let in_time = began.elapsed() < REST;
-            let output = command.wait_with_output().unwrap();
+            let output = resting.end();
             assert!(matches!(output.status.code(), Some(0 | 3 | 4)), "{what}: {}", show(&output));
             *outcomes.entry(judge(engine, &case, id.as_deref(), wish, &what)).or_default() += 1;
-            if !in_time {
-                *outcomes.entry("(of these: made when the command went on)").or_default() += 1;
-            }
             if let Some(id) = id {
                 engine.json("DELETE", &format!("/containers/{id}?force=1"), None);
             }
@@ -47,11 +38,9 @@ fn want_at_each_point(engine: &PrivateEngine, scenario: &Scenario, wish: Wish) {
             cases.push((what, case));
         }
     }
-    eprintln!("{:?} {wish:?}, {}: {outcomes:?}", engine.version(), scenario.name);
-    assert_no_husk(engine, scenario.name);
-    host.unpark_all();
-    host.volgc.ok(&["sweep"]);
-    host.assert_all_well(&cases, scenario.name);
+    eprintln!("{:?} {wish:?}, {name}: {outcomes:?}", engine.version());
+    assert_no_husk(engine, name);
+    host.settle(&cases, name);
 }
 
 fn make(engine: &PrivateEngine, volume: &str, wish: Wish) -> Option<String> {
@@ -73,10 +62,11 @@ fn make(engine: &PrivateEngine, volume: &str, wish: Wish) -> Option<String> {
     Some(id)
 }
 
-/// What a container reads that is started now.
+/// What a container reads that is started now, or runs still (304).
 fn read(engine: &PrivateEngine, id: &str) -> Option<String> {
-    let output = engine.try_docker(&["start", "-a", id]);
-    output.status.success().then(|| String::from_utf8_lossy(&output.stdout).trim().to_owned())
+    let (status, _) = engine.api("POST", &format!("/containers/{id}/start"), None);
+    let (code, told) = matches!(status, 204 | 304).then(|| engine.read_from(id))?;
+    (code == 0).then_some(told)
 }
 
 fn judge(engine: &PrivateEngine, case: &Case, id: Option<&str>, wish: Wish, what: &str) -> &'static str {
@@ -102,32 +92,28 @@ fn judge(engine: &PrivateEngine, case: &Case, id: Option<&str>, wish: Wish, what
     }
 }
 
-fn scenario(name: &str) -> Scenario {
-    *COMMANDS.iter().chain(RECOVERIES).find(|scenario| scenario.name == name).unwrap()
-}
-
 on_each_engine! {
     fn of_a_quarantine_made(engine: PrivateEngine) {
-        want_at_each_point(&engine, &scenario("quarantine"), Wish::Create);
+        want_at_each_point(&engine, "quarantine", Wish::Create);
     }
 
     fn of_a_quarantine_started(engine: PrivateEngine) {
-        want_at_each_point(&engine, &scenario("quarantine"), Wish::Start);
+        want_at_each_point(&engine, "quarantine", Wish::Start);
     }
 
     fn of_a_quarantine_bound_by_its_path(engine: PrivateEngine) {
-        want_at_each_point(&engine, &scenario("quarantine"), Wish::BindItsPath);
+        want_at_each_point(&engine, "quarantine", Wish::BindItsPath);
     }
 
     fn of_a_quarantine_that_is_undone(engine: PrivateEngine) {
-        want_at_each_point(&engine, &scenario("quarantine undone"), Wish::Start);
+        want_at_each_point(&engine, "quarantine undone", Wish::Start);
     }
 
     fn of_a_recovery(engine: PrivateEngine) {
-        want_at_each_point(&engine, &scenario("recovery of moving"), Wish::Create);
+        want_at_each_point(&engine, "recovery of moving", Wish::Create);
     }
 
     fn of_a_sweep(engine: PrivateEngine) {
-        want_at_each_point(&engine, &scenario("sweep that quarantines"), Wish::Create);
+        want_at_each_point(&engine, "sweep that quarantines", Wish::Create);
     }
 }

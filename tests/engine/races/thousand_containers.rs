@@ -11,8 +11,14 @@ use harness::treasure::{Place, Treasure, assert_no_husk};
 use harness::{KEEP_IN_QUARANTINE, PrivateEngine, Volgc, on_each_engine};
 use serde_json::{Value, json};
 
-const SWEEPS: usize = 50;
+/// How many volumes are moved at a time.
 const VOLUMES: usize = 20;
+
+/// How many volumes are moved in all: `VOLGC_RACE_ROUNDS`, or 200.
+fn rounds() -> usize {
+    std::env::var("VOLGC_RACE_ROUNDS")
+        .map_or(200, |text| text.parse().expect("VOLGC_RACE_ROUNDS is a number"))
+}
 
 /// What a container wants.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -118,20 +124,12 @@ fn create(engine: &PrivateEngine, volume: &str, wish: Wish) -> Round {
     Round { wish, started, container, before, after }
 }
 
-/// Waits for a container to end, and returns its exit code and what it read.
-fn read_by(engine: &PrivateEngine, container: &str) -> (i64, String) {
-    let ended = engine.json("POST", &format!("/containers/{container}/wait"), None);
-    let (_, log) = engine.api("GET", &format!("/containers/{container}/logs?stdout=1"), None);
-    // Without a terminal each piece has a header of eight bytes.
-    (ended["StatusCode"].as_i64().unwrap(), log.get(8..).unwrap_or_default().to_owned())
-}
-
 /// What became of the volume, in one word; panics when it is nothing that may be.
 fn judge(engine: &PrivateEngine, volume: &Treasure, round: &Round, rolled_back: bool) -> &'static str {
     let name = &volume.name;
     let place = volume.assert_whole(engine, &format!("{round:?}"));
     if round.started == Some(204) {
-        let (code, read) = read_by(engine, round.container.as_deref().unwrap());
+        let (code, read) = engine.read_from(round.container.as_deref().unwrap());
         match &place {
             Place::Volume(_) => assert_eq!((code, read.as_str()), (0, name.as_str()), "{name}: {round:?}"),
             // It came when the old volume was gone, and has an empty one.
@@ -145,7 +143,7 @@ fn judge(engine: &PrivateEngine, volume: &Treasure, round: &Round, rolled_back: 
                 // Its data was away for a moment; it is not any more.
                 let (status, text) = engine.api("POST", &format!("/containers/{id}/start"), None);
                 assert_eq!(status, 204, "{name} cannot be started after the roll-back: {text}");
-                assert_eq!(read_by(engine, id), (0, name.clone()));
+                assert_eq!(engine.read_from(id), (0, name.clone()));
                 return "rolled back, first start failed";
             }
             match (round.container.is_some(), rolled_back) {
@@ -261,14 +259,15 @@ on_each_engine! {
         volgc.config(&format!("{KEEP_IN_QUARANTINE}sudden_orphans = 100000\n"));
         let mut outcomes = BTreeMap::new();
         let (mut dice, mut turn) = (Dice(seed), Duration::from_millis(60));
-        for number in 0..SWEEPS {
+        let sweeps = rounds().div_ceil(VOLUMES);
+        for number in 0..sweeps {
             let mover = if number % 2 == 0 { Mover::Order } else { Mover::Clock };
             sweep(&engine, &volgc, number, mover, &mut dice, &mut turn, &mut outcomes);
         }
         // Each volume was seen whole, and is in one of these words; those in brackets are of the others.
         let judged: usize =
             outcomes.iter().filter(|((_, what), _)| !what.starts_with('(')).map(|(_, count)| count).sum();
-        let rounds = SWEEPS * VOLUMES;
+        let rounds = sweeps * VOLUMES;
         eprintln!("races: {rounds} rounds tried, {} losses: {outcomes:#?}", rounds - judged);
         for mover in [Mover::Order, Mover::Clock] {
             let of_it = || outcomes.iter().filter(|((by, _), _)| *by == mover);

@@ -83,6 +83,16 @@ impl Volgc {
 }
 
 impl PrivateEngine {
+    /// Waits for a container to end, and returns its exit code and the last line that it wrote to its output.
+    #[track_caller]
+    pub fn read_from(&self, container: &str) -> (i64, String) {
+        let ended = self.json("POST", &format!("/containers/{container}/wait"), None);
+        let code = ended["StatusCode"].as_i64().unwrap_or_else(|| panic!("no exit code: {ended}"));
+        let (_, log) = self.api("GET", &format!("/containers/{container}/logs?stdout=1&tail=1"), None);
+        // Without a terminal each piece has a header of eight bytes.
+        (code, log.get(8..).unwrap_or_default().to_owned())
+    }
+
     /// The data of a quarantine entry.
     pub fn quarantined_data(&self, entry: &str) -> PathBuf {
         self.root().join("volgc").join(entry).join("data")

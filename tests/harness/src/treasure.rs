@@ -105,6 +105,45 @@ impl Treasure {
         place
     }
 
+    /// What a restore of its entry depends on, without what differs in each: names, numbers and times.
+    pub fn kind_of_entry(&self, engine: &PrivateEngine, entry: &str) -> String {
+        let directory = engine.root().join("volgc").join(entry);
+        let path = directory.join("manifest.json");
+        let text = fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+        let mut manifest: Value = serde_json::from_str(&text)
+            .unwrap_or_else(|error| panic!("{} is not readable: {error}", path.display()));
+        self.blank(&mut manifest, entry);
+        let mut files: Vec<String> = fs::read_dir(&directory)
+            .into_iter()
+            .flatten()
+            .flatten()
+            .map(|file| file.file_name().to_string_lossy().into_owned())
+            .collect();
+        files.sort();
+        // Owner and mode of the data may still be the engine's, of a restore that was given up.
+        let is_own = tree_listing(&directory.join("data")).first() == self.listing.first();
+        format!("{manifest} {files:?} {is_own}")
+    }
+
+    fn blank(&self, value: &mut Value, entry: &str) {
+        match value {
+            Value::Object(fields) => {
+                let others = fields.iter_mut().filter(|(name, _)| *name != "ownership");
+                others.for_each(|(_, field)| self.blank(field, entry));
+            }
+            Value::Array(items) => items.iter_mut().for_each(|item| self.blank(item, entry)),
+            Value::String(text) => {
+                let is_time = text.len() > 19 && text.as_bytes().get(10) == Some(&b'T');
+                *text = match is_time {
+                    true => "TIME".to_owned(),
+                    false => text.replace(entry, "ENTRY").replace(&self.name, "NAME"),
+                };
+            }
+            Value::Number(_) => *value = Value::from(0),
+            Value::Null | Value::Bool(_) => {}
+        }
+    }
+
     /// The data is back, as a volume of this name that the engine lists with the labels it had, down to owner and mode.
     #[track_caller]
     pub fn assert_back(&self, engine: &PrivateEngine, name: &str, when: &str) {
