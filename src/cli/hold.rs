@@ -65,6 +65,10 @@ pub(super) async fn hold(context: &Context<'_>, arguments: &HoldArguments) -> Re
         None => None,
         Some(text) => {
             let span = duration::parse(text).map_err(|error| CliError::Usage(format!("--for: {error}")))?;
+            #[expect(
+                clippy::disallowed_methods,
+                reason = "a span longer than the calendar is refused as too long"
+            )]
             let until = TimeDelta::from_std(span).ok().and_then(|span| now.wall.checked_add_signed(span));
             Some(until.ok_or_else(|| CliError::Usage(format!("--for {text} is too long")))?)
         }
@@ -183,6 +187,10 @@ pub(super) fn holds(context: &Context<'_>, arguments: &HoldsArguments) -> Result
 }
 
 /// The volume of that name, else the entry, else the only entry that was a volume of that name.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "what is no volume's name may be an entry's, and else is not found"
+)]
 fn target(look: &Look, what: &str) -> Result<HoldTarget, CliError> {
     if let Some(volume) = VolumeName::new(what).ok().and_then(|name| look.observation.inventory.volume(&name))
     {
