@@ -36,6 +36,17 @@ fn the_sequences_quarantine_and_delete() {
     assert!(quarantined > 100 && deleted > 30, "{quarantined} quarantined, {deleted} deleted");
 }
 
+/// I8: a hold that is given and over between two sweeps, by a clock that is behind the first of them.
+#[test]
+fn a_hold_while_the_clock_is_set_back_starts_the_clock_anew() {
+    let mut host = Host::default();
+    for event in
+        [Event::Pass(24), Event::Sweep, Event::SetClock(-5), Event::Hold(0, 1), Event::Pass(8), Event::Sweep]
+    {
+        host.happen(&event);
+    }
+}
+
 /// Nor is anything late when every hour is watched.
 #[test]
 fn on_a_quiet_host_everything_goes_when_it_is_due() {
