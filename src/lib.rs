@@ -63,6 +63,8 @@
 //! - **I11** A name used again never inherits the old volume's clock, hold or quarantine.
 //! - **I12** Every volume in every plan has a typed reason; every change is in the history, with who held it last.
 
+#![cfg_attr(test, allow(clippy::disallowed_methods, reason = "tests have effects"))]
+
 pub mod cli;
 pub mod config;
 pub mod gc;
@@ -72,4 +74,6 @@ pub mod report;
 pub mod schedule;
 pub mod service;
 pub mod sweep;
+#[cfg(test)]
+mod tests;
 pub mod witness;

@@ -191,6 +191,7 @@ impl Schedule {
     ///
     /// Seen are 50 firings, and more until they cover 400 days or are 20,000. So a line that runs hourly or
     /// less often is seen for a whole year, one that runs every minute for two weeks.
+    #[expect(clippy::disallowed_methods, reason = "an interval that cannot be told is not shown")]
     pub fn longest_interval(&self, from: DateTime<Utc>) -> Option<Duration> {
         // All intervals are the same, and a second's would be counted for hours.
         if let Rhythm::Every(step) = &self.rhythm {

@@ -133,8 +133,6 @@ fn line(text: &mut String, topic: &str, story: &str) {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used, reason = "tests fail loudly")]
-
     use super::*;
 
     #[test]

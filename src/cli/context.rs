@@ -1,5 +1,4 @@
 //! What every command starts from: the configuration, the engine, the ledger.
-#![expect(clippy::disallowed_methods, reason = "reads the configuration file, and the environment once")]
 
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
@@ -57,6 +56,7 @@ impl<'a> Context<'a> {
     }
 
     /// The configuration, and the file it is from. Only the default file may be missing.
+    #[expect(clippy::disallowed_methods, reason = "reads the configuration file")]
     pub(super) fn settings(&self) -> Result<(Settings, Option<PathBuf>), CliError> {
         let file = self.config.as_deref().unwrap_or(Path::new(DEFAULT_CONFIG));
         let shown = file.display().to_string();

@@ -25,6 +25,7 @@ pub struct Arguments {
     format: Format,
 }
 
+#[expect(clippy::disallowed_methods, reason = "a span longer than the calendar means the whole history")]
 pub(super) fn run(context: &Context<'_>, arguments: &Arguments) -> Result<Exit, CliError> {
     let since = match &arguments.since {
         None => None,

@@ -60,12 +60,17 @@ struct HoldLine {
 
 pub(super) async fn hold(context: &Context<'_>, arguments: &HoldArguments) -> Result<Exit, CliError> {
     let (settings, _) = context.settings()?;
-    let now = clock::read()?;
+    let (now, remembered) = (clock::read()?, context.remembered()?);
     let expires_at = match &arguments.span {
         None => None,
         Some(text) => {
             let span = duration::parse(text).map_err(|error| CliError::Usage(format!("--for: {error}")))?;
-            let until = TimeDelta::from_std(span).ok().and_then(|span| now.wall.checked_add_signed(span));
+            let from = remembered.hold_from(now.wall);
+            #[expect(
+                clippy::disallowed_methods,
+                reason = "a span longer than the calendar is refused as too long"
+            )]
+            let until = TimeDelta::from_std(span).ok().and_then(|span| from.checked_add_signed(span));
             Some(until.ok_or_else(|| CliError::Usage(format!("--for {text} is too long")))?)
         }
     };
@@ -73,7 +78,7 @@ pub(super) async fn hold(context: &Context<'_>, arguments: &HoldArguments) -> Re
         return Err(CliError::Usage("--reason: say why, for whoever finds the hold later".to_owned()));
     }
     let engine = context.engine(&settings).await?;
-    let seen = look(&engine, &context.remembered()?, &settings, &Order::Scheduled, now.clone()).await?;
+    let seen = look(&engine, &remembered, &settings, &Order::Scheduled, now.clone()).await?;
     let target = target(&seen, &arguments.what)?;
     let mut ledger = context.ledger()?;
     let reason = arguments.reason.clone();
@@ -183,6 +188,10 @@ pub(super) fn holds(context: &Context<'_>, arguments: &HoldsArguments) -> Result
 }
 
 /// The volume of that name, else the entry, else the only entry that was a volume of that name.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "what is no volume's name may be an entry's, and else is not found"
+)]
 fn target(look: &Look, what: &str) -> Result<HoldTarget, CliError> {
     if let Some(volume) = VolumeName::new(what).ok().and_then(|name| look.observation.inventory.volume(&name))
     {

@@ -75,6 +75,7 @@ pub fn spell(duration: Duration) -> String {
 }
 
 /// `text` cut after its longest beginning of such characters.
+#[expect(clippy::disallowed_methods, reason = "`rest` is a suffix of the text")]
 fn leading(text: &str, belongs: impl Fn(char) -> bool) -> (&str, &str) {
     let rest = text.trim_start_matches(belongs);
     (text.strip_suffix(rest).unwrap_or_default(), rest)

@@ -64,6 +64,7 @@ impl<'s> Source<'s> {
     }
 
     /// What stands there.
+    #[expect(clippy::disallowed_methods, reason = "only shows where the mistake is")]
     pub(super) fn slice(&self, place: &Place) -> &'s str {
         self.text.get(place.clone()).unwrap_or_default()
     }
@@ -75,6 +76,7 @@ impl<'s> Source<'s> {
 
     /// A line by its number, counted from 1.
     pub(super) fn line_text(&self, line: usize) -> &'s str {
+        #[expect(clippy::disallowed_methods, reason = "only shows where the mistake is")]
         let text = self.text.lines().nth(line.saturating_sub(1)).unwrap_or_default();
         // A byte order mark is no character of the line in any editor.
         text.trim_start_matches('\u{feff}')
@@ -92,6 +94,7 @@ impl<'s> Source<'s> {
         let in_line = before.rsplit('\n').next().unwrap_or(before).trim_start_matches('\u{feff}');
         let column = in_line.chars().count() + 1;
         let source_line = self.line_text(line);
+        #[expect(clippy::disallowed_methods, reason = "only shows where the mistake is")]
         let marked = self.slice(place).lines().next().unwrap_or_default().chars().count();
         Mistake {
             line,

@@ -201,6 +201,7 @@ impl<'s> Reader<'s> {
     }
 
     /// A share such as `10%`, in percent.
+    #[expect(clippy::disallowed_methods, reason = "what is not a number is reported as a mistake")]
     pub(super) fn percent(&mut self, section: &Section<'_>, key: &'static str) -> Given<u32> {
         let instead = format!("a percentage in quotes, as in `{key} = \"10%\"`");
         let text = self.typed(section, key, &instead, |value| value.as_str().map(str::to_owned));
@@ -221,6 +222,7 @@ impl<'s> Reader<'s> {
                 .map(|number| (number.to_string(), i128::from_str_radix(number.as_str(), number.radix())))
         });
         self.refine(digits, |(text, number)| {
+            #[expect(clippy::disallowed_methods, reason = "what is not a number is reported as a mistake")]
             let number = number.as_ref().ok().and_then(|number| u32::try_from(*number).ok());
             number.filter(|number| *number >= min).ok_or_else(|| {
                 format!("`{key}` cannot be {text}; write a whole number from {min} to {}", u32::MAX)

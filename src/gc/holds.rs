@@ -70,6 +70,12 @@ impl HoldTarget {
 }
 
 impl LedgerState {
+    /// Since when a hold that is given now counts. A wall clock behind the last sweep was set back: counted from there, the hold could
+    /// be over before that sweep, and the next one would not see that there was one (I8).
+    pub fn hold_from(&self, now: DateTime<Utc>) -> DateTime<Utc> {
+        self.last_sweep.as_ref().map_or(now, |last| now.max(last.wall))
+    }
+
     /// The active hold on a volume.
     pub fn hold_on_volume(
         &self,

@@ -78,6 +78,7 @@ pub struct Plan {
 
 impl Plan {
     /// Everything that is due, whether or not the mode permits it.
+    #[expect(clippy::disallowed_methods, reason = "a name that is no entry's is never deleted")]
     pub fn due(&self) -> Vec<Step> {
         let of_entries = |action, step: fn(EntryId) -> Step| {
             self.entries
@@ -109,6 +110,7 @@ impl Plan {
 }
 
 /// Makes the plan.
+#[expect(clippy::disallowed_methods, reason = "a name that is no entry's has no clock")]
 pub fn plan(situation: Situation<'_>, order: &Order) -> Plan {
     let by_hand = matches!(order, Order::Quarantine(_) | Order::Delete(_));
     let volumes: Vec<&Volume> = situation.inventory.volumes().collect();
@@ -169,6 +171,7 @@ fn apply_limit<'a, Key: Ord + Clone>(
 }
 
 /// A time so far off that it cannot be written is no time.
+#[expect(clippy::disallowed_methods, reason = "a time outside the calendar is not shown")]
 fn after(now: DateTime<Utc>, wait: Duration) -> Option<DateTime<Utc>> {
     TimeDelta::from_std(wait).ok().and_then(|wait| now.checked_add_signed(wait))
 }

@@ -1,5 +1,4 @@
 //! The clocks of the host, read here and nowhere else; everywhere else time is a value.
-#![expect(clippy::disallowed_methods, reason = "this is where the clocks are read")]
 
 use std::io;
 use std::time::{Duration, Instant};
@@ -16,6 +15,7 @@ const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
 /// # Errors
 ///
 /// When `/proc` is not mounted: without a boot identifier a suspended or stepped clock could not be told from a running one.
+#[expect(clippy::disallowed_methods, reason = "the clocks are read here and nowhere else")]
 pub fn read() -> io::Result<ClockReading> {
     let boot_id = std::fs::read_to_string(BOOT_ID).map_err(|error| {
         io::Error::new(error.kind(), format!("cannot read {BOOT_ID}: {error}; is /proc mounted?"))
@@ -37,11 +37,13 @@ pub struct Deadline(Option<Instant>);
 
 impl Deadline {
     /// So long from now. A time too far off to be told never comes.
+    #[expect(clippy::disallowed_methods, reason = "the clocks are read here and nowhere else")]
     pub fn after(patience: Duration) -> Self {
         Self(Instant::now().checked_add(patience))
     }
 
     /// Whether it has come.
+    #[expect(clippy::disallowed_methods, reason = "the clocks are read here and nowhere else")]
     pub fn has_passed(self) -> bool {
         self.0.is_some_and(|deadline| Instant::now() >= deadline)
     }

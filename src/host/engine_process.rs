@@ -1,5 +1,4 @@
 //! Who is at the other side of the engine's socket.
-#![expect(clippy::disallowed_methods, reason = "reads /proc, which is no volume")]
 
 use std::io;
 use std::path::Path;
@@ -12,6 +11,7 @@ const DIRECT: [&str; 2] = ["dockerd", "systemd"];
 
 /// Whether the other side of a Unix socket is the engine itself. A proxy in between may deliver a request long after its sender
 /// has given up. A process that cannot be seen from here counts as a proxy.
+#[expect(clippy::disallowed_methods, reason = "reads /proc, which is no volume")]
 pub async fn is_direct(socket: &Path) -> io::Result<bool> {
     let peer = UnixStream::connect(socket).await?.peer_cred()?.pid();
     let Some(pid) = peer.filter(|pid| *pid > 0) else { return Ok(false) };

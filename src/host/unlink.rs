@@ -236,6 +236,7 @@ impl Eraser<'_> {
 }
 
 /// Looks for the attribute that makes the kernel answer EPERM even to root.
+#[expect(clippy::disallowed_methods, reason = "only explains why a deletion failed")]
 fn protection(boundary: &Boundary, found: &Found<'_>) -> Option<Cause> {
     let on_entry = boundary.look(found.dir, found.name).ok().and_then(|facts| attribute(&facts));
     let (attribute, holder) = match on_entry {

@@ -188,6 +188,7 @@ fn mount_of(fd: BorrowedFd<'_>, facts: &Statx) -> Result<u64, Errno> {
     if tells_mount(facts) { Ok(facts.stx_mnt_id) } else { mount_from_proc(fd) }
 }
 
+#[expect(clippy::disallowed_methods, reason = "no mount ID is an error")]
 fn mount_from_proc(fd: BorrowedFd<'_>) -> Result<u64, Errno> {
     let path = format!("/proc/self/fdinfo/{}", fd.as_raw_fd());
     let info = rustix::fs::openat(CWD, path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?;
@@ -222,6 +223,7 @@ impl Names {
         self.entries.pop().map(|(_, start)| start)
     }
 
+    #[expect(clippy::disallowed_methods, reason = "`start` is an offset that this buffer gave out")]
     pub(super) fn get(&self, start: usize) -> &CStr {
         let tail = self.bytes.get(start..).unwrap_or_default();
         CStr::from_bytes_until_nul(tail).unwrap_or_default()
@@ -242,6 +244,7 @@ impl Names {
     }
 
     /// Takes away the half (rounded up) that would come last.
+    #[expect(clippy::disallowed_methods, reason = "`start` is an offset that this buffer gave out")]
     pub(super) fn split(&mut self) -> Self {
         let mut given = Self::default();
         for (inode, start) in self.entries.drain(..self.entries.len().div_ceil(2)) {

@@ -114,6 +114,7 @@ impl Unit {
     }
 
     /// A number or a name.
+    #[expect(clippy::disallowed_methods, reason = "the caller refuses what is not a number")]
     fn value(&self, text: &str) -> Result<u32, String> {
         let (min, max) = (self.min, self.max);
         let named = self.names.iter().zip(min..).find(|(name, _)| name.eq_ignore_ascii_case(text));

@@ -71,6 +71,10 @@ impl Mover<'_> {
         if let Some(why) = observed.unmovable.iter().find(|why| **why != Unmovable::OptionsFile) {
             return Ok(Err(why.sentence().to_owned()));
         }
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "null means no options, and such a volume is not marked"
+        )]
         let options = told.options.unwrap_or_default();
         if let Some(why) = obstacles(&self.volumes, name, &options).first() {
             return Ok(Err(why.sentence().to_owned()));

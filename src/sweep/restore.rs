@@ -190,6 +190,10 @@ impl Mover<'_> {
             let why = format!("the engine made volume {name} and does not know it any more");
             return Err(StepError::Refused(why));
         };
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "null means no labels; a volume that is gone is an error"
+        )]
         let labels = told.labels.unwrap_or_default();
         self.carry_over_holds(manifest, name)?;
         self.remember_name(manifest)?;

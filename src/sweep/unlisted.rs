@@ -23,6 +23,10 @@ impl Mover<'_> {
     }
 
     /// With the data in the entry and nobody holding it: commits, unless the engine got to know the name.
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "without proof that the directory is there, the entry stays"
+    )]
     pub(super) async fn settle_unlisted(&mut self, manifest: &Manifest) -> Result<Quarantined, StepError> {
         let asked = match fault::at(Point::UnlistedAskAgain) {
             Ok(()) => self.reason_against_unlisted(&manifest.name).await,

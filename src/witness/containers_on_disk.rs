@@ -113,6 +113,10 @@ async fn needles(scene: Scene<'_>, told: &[Told]) -> Result<Needles, EvidenceErr
     if told.iter().all(|told| told.unclear.is_empty()) {
         return Ok(Needles::default());
     }
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "null means no volumes; the decoder refuses a missing field"
+    )]
     let listed = scene.engine.volumes().await?.volumes.unwrap_or_default();
     let mut names: BTreeSet<VolumeName> = scene.index.observed().keys().cloned().collect();
     // Those in quarantine, too.
@@ -282,6 +286,7 @@ impl Known<'_> {
     }
 
     /// The volumes of a donor, a listed container or another one on disk. None when there is no such container.
+    #[expect(clippy::disallowed_methods, reason = "what is no volume's name is none")]
     fn volumes_from<'t>(
         &self,
         donor: &str,

@@ -80,6 +80,10 @@ async fn observe_once(
     let Listed { containers, after } = listed?;
     let kernel = kernel?;
     let (index, wire::Volumes { volumes, warnings }) = indexed?;
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "null means no volumes; the decoder refuses a missing field"
+    )]
     let volumes = volumes.unwrap_or_default();
     let evidence = ask_others(scene(engine, &info, &containers, &index, context), kernel).await?;
     // Podman's root proves nothing, having no container directories; what Podman is refused for is another reason.
@@ -185,6 +189,7 @@ async fn begin(engine: &Engine) -> Result<Begun, EvidenceError> {
     Ok(Begun { info, listing, directory, not_here, looking, found })
 }
 
+#[expect(clippy::disallowed_methods, reason = "null means no volumes; the decoder refuses a missing field")]
 async fn make_index(
     listing: Asked<Answer<wire::Volumes>>,
     root: String,
@@ -296,6 +301,7 @@ fn make_volumes(
     listed.into_iter().map(make).collect()
 }
 
+#[expect(clippy::disallowed_methods, reason = "null means none; the decoder refuses a missing field")]
 fn make_volume(
     listed: wire::Volume,
     seen: Option<&Observed>,

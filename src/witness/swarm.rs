@@ -208,6 +208,10 @@ async fn references(index: &Arc<VolumeIndex>, claims: &[Claim<'_>]) -> Result<An
     let mut answer = Answer::new(Witness::Swarm, Vec::new());
     let mut leads: BTreeMap<Lead, Vec<&Holder>> = BTreeMap::new();
     for claim in claims {
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "a mount without a source is anonymous and made for one task"
+        )]
         let source = Template::parse(claim.mount.source.as_deref().unwrap_or_default(), claim.service);
         let (may_be_volume, may_be_path) = meanings(claim.mount);
         if may_be_volume {
@@ -264,6 +268,7 @@ fn by_name(
         return Ok(Vec::new());
     }
     if let Some(text) = source.text() {
+        #[expect(clippy::disallowed_methods, reason = "what is no volume's name is none")]
         let name = VolumeName::new(text).ok();
         return Ok(name.iter().map(|name| reference(name, holder)).collect());
     }

@@ -192,10 +192,10 @@ fn effects(source: &Source) -> Vec<Effect> {
 
 fn product_effects() -> Vec<Effect> {
     all()
-        .into_iter()
+        .iter()
         // What is there for tests alone, and what only reports.
         .filter(|source| source.is_product() && source.path != "src/host/fault.rs")
-        .flat_map(|source| effects(&source))
+        .flat_map(effects)
         .collect()
 }
 
@@ -226,7 +226,7 @@ fn every_effect_has_a_fault_point_right_before_it() {
 #[test]
 fn every_fault_point_is_passed_in_one_place() {
     let mut places: BTreeMap<String, Vec<String>> = BTreeMap::new();
-    for source in all().into_iter().filter(Source::is_product) {
+    for source in all().iter().filter(|source| source.is_product()) {
         for start in ["fault::at(Point::", "pass(Point::"] {
             for (at, _) in source.code.match_indices(start) {
                 let rest = source.code.get(at + start.len()..).unwrap();

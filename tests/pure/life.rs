@@ -214,7 +214,7 @@ impl Host {
 
     fn give(&mut self, target: HoldTarget, hours: u32) {
         let given_at = now() + TimeDelta::hours(self.wall);
-        let expires_at = Some(given_at + TimeDelta::hours(i64::from(hours)));
+        let expires_at = Some(self.ledger.hold_from(given_at) + TimeDelta::hours(i64::from(hours)));
         self.ledger.holds.push(Hold { target, reason: "hold".to_owned(), given_at, expires_at });
     }
 

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
+use std::sync::LazyLock;
 
 /// One file.
 #[derive(Debug, Clone)]
@@ -25,14 +26,17 @@ impl Source {
 }
 
 /// Every source of the program and of its tests.
-pub fn all() -> Vec<Source> {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let mut sources = Vec::new();
-    for directory in ["src", "tests", "benches"] {
-        collect(root, &root.join(directory), &mut sources);
-    }
-    sources.sort_by(|a, b| a.path.cmp(&b.path));
-    sources
+pub fn all() -> &'static [Source] {
+    static ALL: LazyLock<Vec<Source>> = LazyLock::new(|| {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+        let mut sources = Vec::new();
+        for directory in ["src", "tests", "benches"] {
+            collect(root, &root.join(directory), &mut sources);
+        }
+        sources.sort_by(|a, b| a.path.cmp(&b.path));
+        sources
+    });
+    &ALL
 }
 
 fn collect(root: &Path, directory: &Path, sources: &mut Vec<Source>) {
@@ -55,7 +59,7 @@ pub fn below(layer: &str) -> Vec<Source> {
     let directory = format!("{layer}/");
     let is_in = |path: &str| path == layer || path == file || path.starts_with(&directory);
     let found: Vec<Source> =
-        all().into_iter().filter(|source| is_in(&source.path) && source.is_product()).collect();
+        all().iter().filter(|source| is_in(&source.path) && source.is_product()).cloned().collect();
     assert!(!found.is_empty(), "{layer} is nowhere");
     found
 }
@@ -127,26 +131,6 @@ fn tree<'a>(base: &[String], text: &'a str, found: &mut BTreeSet<String>) -> &'a
             rest
         }
     }
-}
-
-fn name_of_function(line: &str) -> Option<&str> {
-    let (before, rest) = line.split_once("fn ")?;
-    let is_keyword = before.is_empty() || before.ends_with([' ', '(']);
-    let name = rest.split(|c: char| !c.is_alphanumeric() && c != '_').next()?;
-    (is_keyword && !name.is_empty()).then_some(name)
-}
-
-/// The functions in whose lines one of the words is.
-pub fn functions_with(code: &str, words: &[&str]) -> BTreeSet<String> {
-    let mut current = "";
-    let mut found = BTreeSet::new();
-    for line in code.lines() {
-        current = name_of_function(line).unwrap_or(current);
-        if words.iter().any(|word| line.contains(word)) {
-            found.insert(current.to_owned());
-        }
-    }
-    found
 }
 
 /// A function, from its name to its closing brace.

@@ -52,6 +52,7 @@ pub struct ApiVersion {
 }
 
 impl ApiVersion {
+    #[expect(clippy::disallowed_methods, reason = "the caller refuses a version that we cannot read")]
     fn parse(text: &str) -> Option<Self> {
         let (major, minor) = text.split_once('.')?;
         Some(Self { major: major.parse().ok()?, minor: minor.parse().ok()? })
@@ -105,6 +106,7 @@ impl Engine {
         let path = |what: &str| format!("/v{OLDEST_API}{what}");
         let until = prefetch::fresh();
         let volumes = list(&transport, path("/volumes"));
+        #[expect(clippy::disallowed_methods, reason = "`try_join!` unwraps only what it has checked")]
         let (version, info) = tokio::try_join!(Answer::fetch(&transport, "/version".to_owned()), async {
             Ok(Answer::fetch(&transport, path("/info")).await)
         })?;

@@ -37,6 +37,7 @@ impl Kept {
 
     /// A failure counts for longer: it concludes nothing, and asking again would take as long again.
     pub(super) fn take(&self) -> Option<Prefetched> {
+        #[expect(clippy::disallowed_methods, reason = "what was not prefetched is requested again")]
         let prefetched = self.0.lock().ok()?.take();
         prefetched.filter(|prefetched| prefetched.info.is_err() || !prefetched.until.has_passed())
     }

@@ -69,6 +69,7 @@ pub enum FilePath {
 
 impl Use {
     /// The mount it was reached through, where the kernel says.
+    #[expect(clippy::disallowed_methods, reason = "without a mount ID the path alone is compared")]
     pub fn mount_id(&self) -> Option<u64> {
         let link = match self.manner {
             Manner::OpenFile(number) => {
@@ -87,6 +88,7 @@ impl Use {
 }
 
 /// The `mnt_id` in an fdinfo.
+#[expect(clippy::disallowed_methods, reason = "without a mount ID the path alone is compared")]
 pub(super) fn mount_id(fdinfo: &str) -> Result<Option<u64>, ProcError> {
     let Some(text) = task::read_whole(fdinfo)? else { return Ok(None) };
     let text = String::from_utf8_lossy(&text);
@@ -192,6 +194,7 @@ fn path_above(link: &str) -> Option<FilePath> {
 }
 
 fn open_files(task: Task, show: &mut impl FnMut(Manner, FilePath)) -> Result<(), ProcError> {
+    #[expect(clippy::disallowed_methods, reason = "a process that has ended has no open files")]
     for number in task::numbers(&task.path("fd"))?.unwrap_or_default() {
         if let Some(path) = path_of(&task.path(&format!("fd/{number}")))? {
             show(Manner::OpenFile(number), path);
@@ -201,6 +204,7 @@ fn open_files(task: Task, show: &mut impl FnMut(Manner, FilePath)) -> Result<(),
 }
 
 /// A file stays mapped after its descriptor is closed.
+#[expect(clippy::disallowed_methods, reason = "a process that has ended maps nothing")]
 fn mapped_files(task: Task, show: &mut impl FnMut(Manner, FilePath)) -> Result<(), ProcError> {
     let text = task::read_whole(&task.path("maps"))?.unwrap_or_default();
     let mut last: &[u8] = b"";
@@ -258,8 +262,6 @@ pub fn loop_devices() -> Result<Vec<(String, Vec<u8>)>, ProcError> {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::disallowed_methods, reason = "files and processes for the test")]
-
     use std::process::{Command, Stdio};
     use std::time::{Duration, Instant};
 

@@ -39,6 +39,7 @@ pub struct BadMountLine(pub String);
 /// # Errors
 ///
 /// At the first line that is not understood, a last one without its newline included.
+#[expect(clippy::disallowed_methods, reason = "nothing follows the last newline")]
 pub fn parse_mountinfo(text: &[u8]) -> Result<Vec<MountLine>, BadMountLine> {
     let mut rest = text;
     let mut lines = Vec::new();
@@ -113,12 +114,14 @@ fn split_layers(value: &[u8]) -> Vec<Vec<u8>> {
     layers
 }
 
+#[expect(clippy::disallowed_methods, reason = "what is not a number makes the caller refuse the line")]
 fn number<T: std::str::FromStr>(field: &[u8]) -> Option<T> {
     let is_plain = field.iter().all(u8::is_ascii_digit);
     is_plain.then(|| std::str::from_utf8(field).ok()?.parse().ok()).flatten()
 }
 
 /// Space, tab, newline and backslash are written as `\` and three octal digits.
+#[expect(clippy::disallowed_methods, reason = "what is not a byte makes the caller refuse the line")]
 fn unescape(field: &[u8]) -> Option<Vec<u8>> {
     let mut plain = Vec::with_capacity(field.len());
     let mut bytes = field.iter().copied();

@@ -58,6 +58,7 @@ pub async fn blind_spot(socket: &Path) -> Option<String> {
 
 /// With another root directory than the rest of its mount namespace, this process would read every path differently. Then its
 /// root is no mount, or one that process 1 sees elsewhere.
+#[expect(clippy::disallowed_methods, reason = "process 1 does not end")]
 fn changed_root() -> Option<String> {
     let own = match super::own_mounts() {
         Ok(own) => own,

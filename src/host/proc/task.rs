@@ -41,6 +41,7 @@ impl Task {
         // The name may hold anything, so what follows is counted from its end: state is the third field, flags the ninth.
         let after_name = text.iter().rposition(|byte| *byte == b')').and_then(|end| text.get(end + 1..));
         let fields = after_name.map(String::from_utf8_lossy);
+        #[expect(clippy::disallowed_methods, reason = "the caller refuses what is not a number")]
         let flags: Option<u64> =
             fields.as_deref().and_then(|fields| fields.split_whitespace().nth(6)?.parse().ok());
         Ok(flags.ok_or(ProcError::Strange { path })? & EXITING != 0)
@@ -53,12 +54,14 @@ impl Task {
 }
 
 /// The identifier in `mnt:[4026531840]`.
+#[expect(clippy::disallowed_methods, reason = "the caller refuses what is not a number")]
 pub(super) fn namespace_id(text: &[u8]) -> Option<u64> {
     let number = text.strip_prefix(b"mnt:[")?.strip_suffix(b"]")?;
     std::str::from_utf8(number).ok()?.parse().ok()
 }
 
 /// Every process, by its number.
+#[expect(clippy::disallowed_methods, reason = "`own` refuses where /proc is not mounted")]
 pub fn processes() -> Result<Vec<u32>, ProcError> {
     numbers("/proc").map(Option::unwrap_or_default)
 }
@@ -70,12 +73,14 @@ pub fn processes() -> Result<Vec<u32>, ProcError> {
 /// When `/proc` does not show this process: it is not mounted, or that of a namespace beside ours or below it, and shows only
 /// a part of the processes there are. One that is of a namespace above ours shows them all.
 pub fn own() -> Result<u32, ProcError> {
+    #[expect(clippy::disallowed_methods, reason = "the caller refuses what is not a number")]
     let shown = link("/proc/self")?.and_then(|number| std::str::from_utf8(&number).ok()?.parse().ok());
     shown.ok_or(ProcError::Strange { path: "/proc (not mounted, or of another pid namespace)".to_owned() })
 }
 
 /// The threads of a process; none when it has ended.
 pub fn tasks(process: u32) -> Result<Vec<Task>, ProcError> {
+    #[expect(clippy::disallowed_methods, reason = "a process that has ended has no threads")]
     let threads = numbers(&format!("/proc/{process}/task"))?.unwrap_or_default();
     Ok(threads.into_iter().map(|thread| Task { process, thread }).collect())
 }
@@ -83,6 +88,7 @@ pub fn tasks(process: u32) -> Result<Vec<Task>, ProcError> {
 /// The name of a process, for people.
 pub fn name(process: u32) -> String {
     let read = read_whole(&format!("/proc/{process}/comm"));
+    #[expect(clippy::disallowed_methods, reason = "only shown to people")]
     let name = read.ok().flatten().unwrap_or_default();
     String::from_utf8_lossy(&name).trim_end().to_owned()
 }
@@ -93,6 +99,10 @@ pub fn is_more_privileged(process: u32) -> Result<bool, ProcError> {
     Ok(theirs.is_some_and(|theirs| ours.is_some_and(|ours| theirs & !ours != 0)))
 }
 
+#[expect(
+    clippy::disallowed_methods,
+    reason = "unknown capabilities do not exceed ours, so the caller refuses the process"
+)]
 fn permitted(process: &str) -> Result<Option<u64>, ProcError> {
     let Some(text) = read_whole(&format!("/proc/{process}/status"))? else { return Ok(None) };
     let text = String::from_utf8_lossy(&text);
@@ -100,6 +110,10 @@ fn permitted(process: &str) -> Result<Option<u64>, ProcError> {
 }
 
 /// The names in a directory of `/proc` that are numbers; none when what it shows has ended.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "a name that is not a number is no process, thread or descriptor"
+)]
 pub(super) fn numbers(path: &str) -> Result<Option<Vec<u32>>, ProcError> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
     let listed = rustix::fs::open(path, flags, Mode::empty()).and_then(|open| directory::list(open.as_fd()));
@@ -120,6 +134,7 @@ pub(super) fn read_whole(path: &str) -> Result<Option<Vec<u8>>, ProcError> {
 }
 
 /// Reads an open file to its end.
+#[expect(clippy::disallowed_methods, reason = "`length` is how much was read")]
 pub(super) fn read_all(file: &impl AsFd) -> rustix::io::Result<Vec<u8>> {
     let mut text = Vec::with_capacity(8 << 10);
     let mut part = [0_u8; 16 << 10];

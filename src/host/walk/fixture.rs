@@ -1,6 +1,4 @@
-//! Trees for the tests of `walk`, `unlink` and `usage`. They are made by root, as the tests run as root.
-
-#![allow(clippy::disallowed_methods, reason = "the trees of the tests are made and looked at by path")]
+//! Trees for the tests of `walk`, `unlink` and `usage`.
 
 use std::ffi::CStr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -72,9 +70,6 @@ pub(in crate::host) fn menagerie(tree: &Path) -> TempDir {
     };
     special("fifo", FileType::Fifo, 0);
     special("socket", FileType::Socket, 0);
-    // The watchdog: to open it arms it.
-    special("watchdog", FileType::CharacterDevice, rustix::fs::makedev(10, 130));
-    special("block", FileType::BlockDevice, rustix::fs::makedev(7, 0));
     file(&tree.join("setuid"), 10_000);
     rustix::fs::chmod(tree.join("setuid"), Mode::from_raw_mode(0o4755)).unwrap();
     let sparse = std::fs::File::create(tree.join("sparse")).unwrap();
@@ -84,12 +79,23 @@ pub(in crate::host) fn menagerie(tree: &Path) -> TempDir {
         file(&sub.join("file"), 5000);
         file(&tree.join(std::ffi::OsStr::from_bytes(name)), 1);
     }
-    rustix::fs::chmod(dir(tree.join("closed")), Mode::empty()).unwrap();
-    file(&tree.join("closed/file"), 1);
     file(&dir(tree.join("linked")).join("one"), 8192);
     std::fs::hard_link(tree.join("linked/one"), tree.join("linked/two")).unwrap();
     std::fs::hard_link(tree.join("linked/one"), tree.join("odd/three")).unwrap();
     canary
+}
+
+/// What only root can make, or open.
+pub(in crate::host) fn of_root(tree: &Path) {
+    let device = |name: &str, kind, major, minor| {
+        let device = rustix::fs::makedev(major, minor);
+        rustix::fs::mknodat(CWD, tree.join(name), kind, Mode::from_raw_mode(0o666), device).unwrap();
+    };
+    // The watchdog: to open it arms it.
+    device("watchdog", FileType::CharacterDevice, 10, 130);
+    device("block", FileType::BlockDevice, 7, 0);
+    file(&dir(tree.join("closed")).join("file"), 1);
+    rustix::fs::chmod(tree.join("closed"), Mode::empty()).unwrap();
 }
 
 /// A directory outside of any tree, with content that shows when something reached it: 30 files, and one so large that it
@@ -112,6 +118,15 @@ pub(in crate::host) fn assert_sings(canary: &TempDir) {
     assert_eq!(std::fs::read_dir(canary.path().join("sub")).unwrap().count(), 31);
 }
 
+/// Nested directories `d`, with nothing else in them.
+pub(in crate::host) fn shaft(top: &Path, depth: usize) {
+    let mut here = open(top);
+    for _ in 0..depth {
+        rustix::fs::mkdirat(&here, c"d", Mode::from_raw_mode(0o755)).unwrap();
+        here = rustix::fs::openat(&here, c"d", OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty()).unwrap();
+    }
+}
+
 /// Nested directories `d`, with a file and an empty directory on either side of each, so that on the way back up there is
 /// something to do at every level.
 pub(in crate::host) fn comb(top: &Path, depth: usize) {
@@ -126,6 +141,7 @@ pub(in crate::host) fn comb(top: &Path, depth: usize) {
     }
 }
 
+/// The limit is the whole process's: for tests that run apart.
 pub(in crate::host) fn soft_descriptor_limit(limit: u64) {
     let maximum = getrlimit(Resource::Nofile).maximum;
     setrlimit(Resource::Nofile, Rlimit { current: Some(limit), maximum }).unwrap();

@@ -292,6 +292,7 @@ impl<'b> Stack<'b> {
 
     /// Gives away half of what is pending in one directory: the highest one, as most lies below it; and of the directory
     /// being read, files too when there are at least `least_files`. `None` when there is nothing worth sharing.
+    #[expect(clippy::disallowed_methods, reason = "a job that cannot be shared stays with its thread")]
     pub(super) fn split(&mut self, least_files: usize) -> Option<Job> {
         // Not the whole stack: that would make sharing a deep tree quadratic.
         const HIGHEST: usize = 32;

@@ -97,7 +97,7 @@ fn line() -> impl Strategy<Value = String> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(192))]
+    #![proptest_config(ProptestConfig { cases: ProptestConfig::default().cases.min(192), ..ProptestConfig::default() })]
 
     /// Any line, any minute of four years, no transition near: crate, translation and crontab(5) agree.
     #[test]

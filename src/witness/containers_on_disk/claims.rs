@@ -248,6 +248,10 @@ impl Config {
 }
 
 impl MountPoint {
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "a mount without name and source is anonymous, or odd and reported so"
+    )]
     fn read(&self, destination: &str, reading: &mut Reading) {
         let kind = self.kind.as_deref();
         let name = self.name.as_deref().unwrap_or_default();
@@ -270,6 +274,10 @@ impl MountPoint {
 }
 
 impl Mount {
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "a mount without name and source is anonymous, or odd and reported so"
+    )]
     fn read(&self, destination: &str) -> Result<Option<Claim>, Odd> {
         named(self.kind.as_deref(), self.source.as_deref().unwrap_or_default(), destination)
     }
@@ -333,6 +341,10 @@ fn recover(bytes: &[u8]) -> Option<Vec<Claim>> {
     // Inside a string the key's quotes would be escaped, so this is the key itself.
     let key = bytes.windows(MOUNT_POINTS.len()).position(|window| window == MOUNT_POINTS)?;
     let rest = bytes.get(key + MOUNT_POINTS.len()..)?;
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "when nothing can be recovered, the bytes are searched instead"
+    )]
     let mounts = serde_json::Deserializer::from_slice(rest).into_iter::<MountPoints>().next()?.ok()?;
     let mut reading = Reading::default();
     reading.add_mounts(&mounts);

@@ -1,5 +1,3 @@
-#![expect(clippy::disallowed_methods, reason = "a test makes its own docker root, by path")]
-
 use std::collections::{BTreeSet, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;

@@ -1,5 +1,4 @@
-//! Real mounts and processes on this machine. As root: they make mount namespaces of their own and leave nothing mounted.
-#![expect(clippy::disallowed_methods, reason = "builds a docker root to look at")]
+//! Real mounts and processes on this machine. They make mount namespaces of their own and leave nothing mounted.
 
 use std::io::{BufRead as _, BufReader};
 use std::os::fd::AsFd as _;
@@ -75,29 +74,16 @@ impl Drop for Running {
     }
 }
 
-const APART: &str = "VOLGC_TEST_APART";
-
-/// Runs the test again in a pid namespace of its own and tells whether that was done here: a machine may have processes that
-/// nobody may look at (a sandbox's own), for which the witness rightly refuses.
+/// In a pid namespace of its own: a machine may have processes that nobody may look at (a sandbox's own), for which the witness
+/// rightly refuses.
 fn runs_apart() -> bool {
-    if std::env::var_os(APART).is_some() {
-        return false;
-    }
-    let output = Command::new("unshare")
-        .args(["-p", "-f", "--mount-proc", "--kill-child"])
-        .arg(std::env::current_exe().unwrap())
-        .args(["--exact", std::thread::current().name().unwrap()])
-        .env(APART, "1")
-        .output()
-        .unwrap();
-    let said = String::from_utf8_lossy(&output.stdout);
-    assert!(output.status.success() && said.contains("1 passed"), "{said}");
-    true
+    crate::tests::runs_apart(&["unshare", "-p", "-f", "--mount-proc", "--kill-child"])
 }
 
 const UNSHARE: &[&str] = &["unshare", "-m"];
 
 #[tokio::test]
+#[ignore = "needs root"]
 async fn nothing_is_held_where_nothing_is_mounted() {
     if runs_apart() {
         return;
@@ -108,6 +94,7 @@ async fn nothing_is_held_where_nothing_is_mounted() {
 }
 
 #[tokio::test]
+#[ignore = "needs root"]
 async fn a_mount_in_another_namespace_is_seen_and_follows_a_rename() {
     let root = Root::new();
     let at = root.path("at").display().to_string();
@@ -122,6 +109,7 @@ async fn a_mount_in_another_namespace_is_seen_and_follows_a_rename() {
 }
 
 #[tokio::test]
+#[ignore = "needs root"]
 async fn a_mount_of_a_removed_directory_still_holds_its_volume() {
     let root = Root::new();
     let _running = root.run(UNSHARE, "mount --bind volumes/b/_data at; echo ready; read x");
@@ -130,6 +118,7 @@ async fn a_mount_of_a_removed_directory_still_holds_its_volume() {
 }
 
 #[tokio::test]
+#[ignore = "needs root"]
 async fn a_mount_on_or_below_a_volume_is_seen_from_any_namespace_and_through_any_mount() {
     let root = Root::new();
     let _one = root.run(UNSHARE, "mount -t tmpfs none volumes/a/_data; echo ready; read x");
@@ -141,6 +130,7 @@ async fn a_mount_on_or_below_a_volume_is_seen_from_any_namespace_and_through_any
 }
 
 #[tokio::test]
+#[ignore = "needs root"]
 async fn a_mount_that_only_a_thread_sees_is_seen() {
     let root = Root::new();
     let (ready, is_ready) = std::sync::mpsc::channel();
@@ -163,6 +153,7 @@ async fn a_mount_that_only_a_thread_sees_is_seen() {
 }
 
 #[tokio::test]
+#[ignore = "needs root"]
 async fn a_mount_outside_the_changed_root_of_every_process_of_its_namespace_is_seen() {
     let root = Root::new();
     std::fs::copy("/bin/busybox", root.path("other/busybox")).unwrap();
@@ -173,6 +164,7 @@ async fn a_mount_outside_the_changed_root_of_every_process_of_its_namespace_is_s
 }
 
 #[tokio::test]
+#[ignore = "needs root"]
 async fn a_mount_in_a_namespace_without_a_process_is_seen() {
     let root = Root::new();
     let script = "mount --bind other other; mount --make-private other; touch other/kept; \
@@ -203,6 +195,7 @@ async fn the_place_of_a_directory_is_found_through_links_and_bind_mounts() {
 }
 
 #[tokio::test]
+#[ignore = "needs root"]
 async fn a_process_in_a_volume_is_seen_whatever_it_has_there() {
     if runs_apart() {
         return;
@@ -244,6 +237,7 @@ async fn a_process_in_a_volume_is_seen_whatever_it_has_there() {
 }
 
 #[tokio::test]
+#[ignore = "needs root"]
 async fn a_process_with_its_root_in_a_volume_is_seen() {
     if runs_apart() {
         return;
@@ -264,6 +258,7 @@ async fn a_process_with_its_root_in_a_volume_is_seen() {
 }
 
 #[tokio::test]
+#[ignore = "needs root"]
 async fn our_own_descriptors_are_no_use_by_somebody() {
     if runs_apart() {
         return;
@@ -275,6 +270,7 @@ async fn our_own_descriptors_are_no_use_by_somebody() {
 }
 
 #[tokio::test]
+#[ignore = "needs root"]
 async fn a_loop_device_on_a_file_in_a_volume_holds_it() {
     if runs_apart() {
         return;
@@ -321,6 +317,7 @@ async fn tell_the_blind_spot() {
 }
 
 #[tokio::test]
+#[ignore = "needs root"]
 async fn blind_spots_are_noticed() {
     if runs_apart() {
         return;

@@ -76,6 +76,7 @@ impl TaskSpec {
     /// The mounts; none when it does not say what it runs, and so nothing can be said of its mounts.
     pub(super) fn mounts(&self) -> Option<&[Mount]> {
         if let Some(container) = &self.container_spec {
+            #[expect(clippy::disallowed_methods, reason = "Go leaves out an empty list")]
             return Some(container.mounts.as_deref().unwrap_or_default());
         }
         let runs_no_container = self.plugin_spec.is_some()
