@@ -315,6 +315,7 @@ mod armed {
         text.split(',')
             .map(|order| {
                 let (target, action) = order.split_once('=').unwrap_or((order, "kill"));
+                #[expect(clippy::disallowed_methods, reason = "without a number it is obeyed at every pass")]
                 let (name, only) =
                     target.split_once('@').map_or((target, None), |(name, n)| (name, n.parse().ok()));
                 let action = match action {

@@ -10,6 +10,7 @@
     clippy::indexing_slicing,
     clippy::print_stdout,
     clippy::print_stderr,
+    clippy::missing_panics_doc,
     missing_docs,
     unreachable_pub,
     reason = "tests read files, and fail loudly"

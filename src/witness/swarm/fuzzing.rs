@@ -44,11 +44,11 @@ pub fn mounts(services: &[u8], tasks: &[u8]) -> Option<Vec<MountRead>> {
 }
 
 /// Whether a service's mount source can become the volume of this name.
+#[expect(clippy::disallowed_methods, reason = "a pattern that cannot be matched refuses the sweep")]
 pub fn can_name(source: &str, service: Option<&str>, volume: &str) -> bool {
     let template = Template::parse(source, service);
     match template.text() {
         Some(text) => text == volume,
-        // A pattern that cannot be matched refuses the sweep.
         None => !template.is_empty() && template.names().is_ok_and(|names| names.is_match(volume)),
     }
 }

@@ -134,9 +134,10 @@ impl Treasure {
             Value::Array(items) => items.iter_mut().for_each(|item| self.blank(item, entry)),
             Value::String(text) => {
                 let is_time = text.len() > 19 && text.as_bytes().get(10) == Some(&b'T');
-                *text = match is_time {
-                    true => "TIME".to_owned(),
-                    false => text.replace(entry, "ENTRY").replace(&self.name, "NAME"),
+                *text = if is_time {
+                    "TIME".to_owned()
+                } else {
+                    text.replace(entry, "ENTRY").replace(&self.name, "NAME")
                 };
             }
             Value::Number(_) => *value = Value::from(0),
