@@ -16,7 +16,7 @@ SEED ?=
 all: build
 
 build:
-	$(CARGO) build --release --locked
+	$(CARGO) build --release --locked --package volgc
 
 deb:
 	deploy/deb
