@@ -8,7 +8,6 @@
     clippy::expect_used,
     clippy::unwrap_used,
     clippy::panic,
-    clippy::indexing_slicing,
     clippy::print_stdout,
     clippy::option_option,
     clippy::struct_excessive_bools,

@@ -7,7 +7,6 @@
     clippy::expect_used,
     clippy::unwrap_used,
     clippy::panic,
-    clippy::indexing_slicing,
     clippy::print_stdout,
     clippy::print_stderr,
     clippy::missing_panics_doc,

@@ -8,7 +8,7 @@ use std::thread::sleep;
 use std::time::Duration;
 
 use harness::daemon::Daemon;
-use harness::{OBSERVE, PrivateEngine, Version, Volgc};
+use harness::{PrivateEngine, Version, Volgc, everything};
 
 /// A shorter one than the unit's three minutes, so that a short measurement sees some beats.
 const WATCHDOG: Duration = Duration::from_secs(20);
@@ -46,7 +46,7 @@ fn an_idle_service_sleeps() {
         engine.create_volume(&format!("v{number}"), &[]);
     }
     engine.docker(&["create", "-v", "v0:/data", "bb", "true"]);
-    let volgc = Volgc::configured(&engine, &format!("{OBSERVE}\n[schedule]\ninterval = \"1d\"\n"));
+    let volgc = Volgc::configured(&engine, everything!("observe", "0s", "[schedule]\ninterval = \"1d\"\n"));
     let mut command = volgc.command(&["run"]);
     let other = std::env::var_os("VOLGC_IDLE_BINARY");
     let is_release = other.is_some();

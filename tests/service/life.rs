@@ -9,25 +9,11 @@ use std::time::{Duration, Instant};
 
 use harness::daemon::Daemon;
 use harness::fake::{Answer, Fake};
-use harness::{Output, Volgc};
+use harness::{Output, Volgc, everything};
 use rustix::process::Signal;
 
 /// Everything goes as fast as it can, but only when a sweep says so; and none is due while a test runs.
-const NEVER: &str = r#"
-mode = "enforce"
-[docker]
-host = "unix://{socket}"
-[schedule]
-interval = "1d"
-[[rule]]
-name = "everything"
-match = { volume = "*" }
-quarantine_after = "0s"
-delete_after = "0s"
-[limits]
-min_grace = "0s"
-min_sightings = 1
-"#;
+const NEVER: &str = everything!("enforce", "0s", "[schedule]\ninterval = \"1d\"\n");
 
 fn volgc(fake: &Fake, config: &str) -> Volgc {
     let volgc = Volgc::beside(fake.dir(), &fake.socket(), &fake.root());

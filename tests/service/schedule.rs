@@ -35,9 +35,7 @@ sudden_orphans = 1000
 }
 
 fn volgc(engine: &PrivateEngine, mode: &str, delete_after: &str) -> Volgc {
-    let volgc = Volgc::new(engine);
-    volgc.config(&config(mode, delete_after));
-    volgc
+    Volgc::configured(engine, &config(mode, delete_after))
 }
 
 fn treasures(engine: &PrivateEngine, count: usize) -> Vec<Treasure> {
@@ -79,6 +77,18 @@ fn is_quarantined(engine: &PrivateEngine, treasure: &Treasure) -> bool {
     state(engine, treasure).as_deref() == Some("quarantined")
 }
 
+/// A service that goes on where another one ended.
+#[track_caller]
+fn quarantines_and_restores(engine: &PrivateEngine, volgc: &Volgc, volumes: &[Treasure]) {
+    let service = volgc.spawn(&["run"]);
+    await_that("all are in quarantine", || volumes.iter().all(|volume| is_quarantined(engine, volume)));
+    terminate(service);
+    for volume in volumes {
+        volgc.ok(&["restore", &volume.name]);
+        volume.assert_back(engine, &volume.name, "restored");
+    }
+}
+
 /// The entry of a volume that is in quarantine.
 fn entry(engine: &PrivateEngine, treasure: &Treasure) -> String {
     match treasure.assert_whole(engine, "in quarantine") {
@@ -100,13 +110,7 @@ on_each_engine! {
         }
         assert_no_husk(&engine, "stopped");
         // The next one goes on.
-        let service = volgc.spawn(&["run"]);
-        await_that("all are in quarantine", || volumes.iter().all(|volume| is_quarantined(&engine, volume)));
-        terminate(service);
-        for volume in &volumes {
-            volgc.ok(&["restore", &volume.name]);
-            volume.assert_back(&engine, &volume.name, "restored");
-        }
+        quarantines_and_restores(&engine, &volgc, &volumes);
     }
 
     fn a_deletion_is_stopped_and_taken_up_again(engine: PrivateEngine) {
@@ -130,13 +134,7 @@ on_each_engine! {
                 volume.assert_whole(&engine, fault);
             }
         }
-        let service = volgc.spawn(&["run"]);
-        await_that("all are in quarantine", || volumes.iter().all(|volume| is_quarantined(&engine, volume)));
-        terminate(service);
-        for volume in &volumes {
-            volgc.ok(&["restore", &volume.name]);
-            volume.assert_back(&engine, &volume.name, "restored");
-        }
+        quarantines_and_restores(&engine, &volgc, &volumes);
     }
 
     fn two_at_once_do_everything_once(engine: PrivateEngine) {

@@ -5,7 +5,7 @@ use std::fs;
 use std::process::Command;
 
 use harness::recording::Recording;
-use harness::{PrivateEngine, Volgc, on_each_engine, tree_listing};
+use harness::{KEEP_IN_QUARANTINE, PrivateEngine, Volgc, on_each_engine, tree_listing};
 
 /// What a user of the socket needs to be allowed for `report`, `list` and `check`. This list is documented as the least
 /// privilege: a change here is a change of the documentation.
@@ -30,19 +30,6 @@ const READING: [(&[&str], bool); 12] = [
     (&["history", "--format", "json", "--volume", "set-aside"], false),
 ];
 
-const CONFIG: &str = r#"
-mode = "quarantine"
-[docker]
-host = "unix://{socket}"
-[[rule]]
-name = "all"
-match = { volume = "*" }
-quarantine_after = "0s"
-delete_after = "1h"
-[limits]
-min_grace = "0s"
-"#;
-
 /// A host on which everything is there to be read: held volumes, orphans, an entry in quarantine, holds and history.
 fn scene(engine: &PrivateEngine) -> Volgc {
     for name in ["orphan", "set-aside", "used"] {
@@ -52,8 +39,7 @@ fn scene(engine: &PrivateEngine) -> Volgc {
     engine.docker(&["create", "--name", "web", "--network", "none", "-v", "used:/data", "bb", "true"]);
     let bind = format!("{}:/b", engine.volumes_dir().display());
     engine.docker(&["create", "--name", "backup", "--network", "none", "-v", &bind, "bb", "true"]);
-    let volgc = Volgc::new(engine);
-    volgc.config(CONFIG);
+    let volgc = Volgc::configured(engine, KEEP_IN_QUARANTINE);
     volgc.ok(&["sweep"]);
     volgc.ok(&["quarantine", "set-aside"]);
     volgc.ok(&["hold", "orphan", "--reason", "to be looked at", "--for", "60d"]);
@@ -77,7 +63,7 @@ on_each_engine! {
         let proxy = Recording::start(&engine.dir().join("p"), &engine.socket());
         let before = listing(&engine, &volgc);
         let direct: Vec<_> = READING.iter().map(|(words, _)| volgc.ok(words)).collect();
-        volgc.config(&CONFIG.replace("{socket}", &proxy.socket().display().to_string()));
+        volgc.config(&KEEP_IN_QUARANTINE.replace("{socket}", &proxy.socket().display().to_string()));
         for ((words, asks), direct) in READING.iter().zip(direct) {
             let output = volgc.run(words);
             assert_eq!((output.status, output.stderr.as_str()), (Some(0), ""), "{words:?}: {}", output.stdout);
@@ -103,7 +89,7 @@ on_each_engine! {
         let digest = tree_listing(&engine.volume_data("orphan"));
         volgc.ok(&["release", "orphan"]);
         let proxy = Recording::start(&engine.dir().join("p"), &engine.socket());
-        volgc.config(&CONFIG.replace("{socket}", &proxy.socket().display().to_string()));
+        volgc.config(&KEEP_IN_QUARANTINE.replace("{socket}", &proxy.socket().display().to_string()));
         let output = volgc.run(&["quarantine", "orphan"]);
         assert_eq!(output.status, Some(4), "{output:?}");
         assert!(output.stdout.contains("left volume orphan") && output.stdout.contains("GET only"), "{output:?}");

@@ -8,22 +8,10 @@ use std::path::Path;
 use std::process::Command;
 
 use harness::recording::tcp_to_unix;
-use harness::{PrivateEngine, Version, Volgc, on_each_engine, tree_listing};
+use harness::{PrivateEngine, Version, Volgc, everything, on_each_engine, tree_listing};
 use serde_json::Value;
 
-const CONFIG: &str = r#"
-mode = "enforce"
-[docker]
-host = "{host}"
-[[rule]]
-name = "all"
-match = { volume = "*" }
-quarantine_after = "0s"
-delete_after = "1h"
-[limits]
-min_grace = "0s"
-min_sightings = 1
-"#;
+const CONFIG: &str = everything!("enforce", "1h");
 
 /// A host with an orphan that is due, a volume in use, and an entry in quarantine.
 fn scene(engine: &PrivateEngine) -> Volgc {
@@ -32,15 +20,14 @@ fn scene(engine: &PrivateEngine) -> Volgc {
         engine.fill_volume(name, 3);
     }
     engine.docker(&["create", "--network", "none", "-v", "used:/data", "bb", "true"]);
-    let volgc = Volgc::new(engine);
-    at(&volgc, "unix://{socket}");
+    let volgc = Volgc::configured(engine, CONFIG);
     volgc.ok(&["sweep"]);
     volgc.ok(&["quarantine", "set-aside"]);
     volgc
 }
 
 fn at(volgc: &Volgc, host: &str) {
-    volgc.config(&CONFIG.replace("{host}", host));
+    volgc.config(&CONFIG.replace("unix://{socket}", host));
 }
 
 fn listing(engine: &PrivateEngine) -> Vec<String> {

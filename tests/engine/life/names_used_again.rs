@@ -4,7 +4,10 @@ use std::thread::sleep;
 use std::time::Duration;
 
 use chrono::{DateTime, SubsecRound, TimeDelta, Utc};
-use harness::{Contents, KEEP_IN_QUARANTINE, NO_GRACE, Volgc, on_each_engine, text, tree_digest, wait_until};
+use harness::{
+    Contents, KEEP_IN_QUARANTINE, NO_GRACE, PrivateEngine, Volgc, on_each_engine, text, tree_digest,
+    wait_until,
+};
 use serde_json::Value;
 
 fn time(value: &Value) -> DateTime<Utc> {
@@ -19,6 +22,18 @@ fn now() -> DateTime<Utc> {
 fn reasons(volgc: &Volgc, volume: &str) -> (String, String) {
     let told = volgc.told_of(volume);
     (text(&told["reason"]), text(&told["detail"]))
+}
+
+/// The volume `db` in quarantine, the ID of its entry, and its data.
+fn set_aside(engine: &PrivateEngine) -> (Volgc, String, Contents<'_>) {
+    engine.create_volume("db", &[]);
+    engine.fill_volume("db", 1);
+    let volgc = Volgc::configured(engine, NO_GRACE);
+    volgc.sweep_twice();
+    let entry = volgc.entry_id_of("db");
+    let mut kept = Contents::new(engine);
+    kept.note(&engine.quarantined_data(&entry));
+    (volgc, entry, kept)
 }
 
 on_each_engine! {
@@ -38,13 +53,7 @@ on_each_engine! {
     }
 
     fn a_name_in_use_keeps_the_old_data_and_says_how_to_get_it(engine: PrivateEngine) {
-        engine.create_volume("db", &[]);
-        engine.fill_volume("db", 1);
-        let volgc = Volgc::configured(&engine, NO_GRACE);
-        volgc.sweep_twice();
-        let entry = volgc.entry_id_of("db");
-        let mut kept = Contents::new(&engine);
-        kept.note(&engine.quarantined_data(&entry));
+        let (volgc, entry, mut kept) = set_aside(&engine);
         engine.docker(&["run", "-d", "--name", "app", "-v", "db:/data", "bb", "sleep", "1000"]);
         kept.note_volume("db");
         for _ in 0..3 {
@@ -115,14 +124,8 @@ on_each_engine! {
     }
 
     fn a_hold_keeps_an_entry_until_it_is_released(engine: PrivateEngine) {
-        engine.create_volume("db", &[]);
-        engine.fill_volume("db", 1);
-        let volgc = Volgc::configured(&engine, NO_GRACE);
-        volgc.sweep_twice();
-        let entry = volgc.entry_id_of("db");
+        let (volgc, entry, kept) = set_aside(&engine);
         volgc.ok(&["hold", &entry, "--reason", "audit"]);
-        let mut kept = Contents::new(&engine);
-        kept.note(&engine.quarantined_data(&entry));
         kept.assert_survive_sweeps_of(&volgc);
         assert_eq!(volgc.entry_of("db")["reason"], "hold");
         let output = volgc.refused(&["delete", "--yes", &entry]);
@@ -181,13 +184,7 @@ on_each_engine! {
     }
 
     fn what_names_a_missing_volume_keeps_its_data(engine: PrivateEngine) {
-        engine.create_volume("db", &[]);
-        engine.fill_volume("db", 1);
-        let volgc = Volgc::configured(&engine, NO_GRACE);
-        volgc.sweep_twice();
-        let entry = volgc.entry_id_of("db");
-        let mut kept = Contents::new(&engine);
-        kept.note(&engine.quarantined_data(&entry));
+        let (volgc, entry, kept) = set_aside(&engine);
         let bind = format!("{}:/data", engine.volume_data("db").display());
         engine.docker(&["create", "--name", "app", "-v", &bind, "bb", "cat", "/data/PG_VERSION"]);
         kept.assert_survive_sweeps_of(&volgc);

@@ -3,58 +3,16 @@
 use std::fs;
 use std::path::Path;
 
-use harness::{PrivateEngine, Volgc, on_each_engine, tree_digest, tree_listing};
-
-/// Enforce with no grace at all: whatever is not held goes as fast as it can.
-const NO_GRACE: &str = r#"
-mode = "enforce"
-[docker]
-host = "unix://{socket}"
-[policy.anonymous]
-quarantine_after = "0s"
-delete_after = "0s"
-[[rule]]
-name = "everything"
-match = { volume = "*" }
-quarantine_after = "0s"
-delete_after = "0s"
-[limits]
-min_grace = "0s"
-min_sightings = 1
-max_per_sweep = 1000
-"#;
-
-/// The same, but what is in quarantine stays there.
-const KEEP_IN_QUARANTINE: &str = r#"
-mode = "quarantine"
-[docker]
-host = "unix://{socket}"
-[policy.anonymous]
-quarantine_after = "0s"
-delete_after = "1h"
-[[rule]]
-name = "everything"
-match = { volume = "*" }
-quarantine_after = "0s"
-delete_after = "1h"
-[limits]
-min_grace = "0s"
-min_sightings = 1
-max_per_sweep = 1000
-"#;
-
-fn volgc(engine: &PrivateEngine, config: &str) -> Volgc {
-    let volgc = Volgc::new(engine);
-    volgc.config(config);
-    volgc
-}
+use harness::{
+    KEEP_IN_QUARANTINE, NO_GRACE, PrivateEngine, Volgc, on_each_engine, tree_digest, tree_listing,
+};
 
 on_each_engine! {
     fn orphans_are_quarantined_then_deleted(engine: PrivateEngine) {
         engine.create_volume("orphan", &[("a", "b")]);
         let digest = engine.fill_volume("orphan", 1);
         let anonymous = engine.docker(&["volume", "create"]).trim().to_owned();
-        let volgc = volgc(&engine, NO_GRACE);
+        let volgc = Volgc::configured(&engine, NO_GRACE);
 
         volgc.ok(&["sweep"]);
         assert_eq!(engine.volume_names().len(), 2, "the first sighting only starts the clock");
@@ -76,7 +34,7 @@ on_each_engine! {
     fn a_restore_brings_everything_back(engine: PrivateEngine) {
         engine.create_volume("db", &[("a", "b"), ("com.example", "x y")]);
         let digest = engine.fill_volume("db", 2);
-        let volgc = volgc(&engine, KEEP_IN_QUARANTINE);
+        let volgc = Volgc::configured(&engine, KEEP_IN_QUARANTINE);
         volgc.ok(&["sweep"]);
         volgc.ok(&["sweep"]);
         assert_eq!(engine.volume_names(), Vec::<String>::new());

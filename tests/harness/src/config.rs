@@ -1,55 +1,26 @@
 //! Configurations that several tests share.
 
+/// Whatever nothing holds goes into quarantine as soon as it can, and is deleted after so long; and what else is given.
+#[macro_export]
+macro_rules! everything {
+    ($mode:literal, $delete_after:literal $(, $more:literal)?) => {
+        concat!(
+            "mode = \"", $mode, "\"\n[docker]\nhost = \"unix://{socket}\"\n",
+            "[policy.anonymous]\nquarantine_after = \"0s\"\ndelete_after = \"", $delete_after, "\"\n",
+            "[[rule]]\nname = \"everything\"\nmatch = { volume = \"*\" }\n",
+            "quarantine_after = \"0s\"\ndelete_after = \"", $delete_after, "\"\n",
+            "[limits]\nmin_grace = \"0s\"\nmin_sightings = 1\nmax_per_sweep = 1000\n",
+            $($more)?
+        )
+    };
+}
+
 /// Enforce with no grace at all: whatever is not held goes as fast as it can, in the second sweep into quarantine and in the
 /// third for good.
-pub const NO_GRACE: &str = r#"
-mode = "enforce"
-[docker]
-host = "unix://{socket}"
-[policy.anonymous]
-quarantine_after = "0s"
-delete_after = "0s"
-[[rule]]
-name = "everything"
-match = { volume = "*" }
-quarantine_after = "0s"
-delete_after = "0s"
-[limits]
-min_grace = "0s"
-min_sightings = 1
-max_per_sweep = 1000
-"#;
+pub const NO_GRACE: &str = everything!("enforce", "0s");
 
 /// The same, but what is in quarantine stays there.
-pub const KEEP_IN_QUARANTINE: &str = r#"
-mode = "quarantine"
-[docker]
-host = "unix://{socket}"
-[policy.anonymous]
-quarantine_after = "0s"
-delete_after = "1h"
-[[rule]]
-name = "everything"
-match = { volume = "*" }
-quarantine_after = "0s"
-delete_after = "1h"
-[limits]
-min_grace = "0s"
-min_sightings = 1
-max_per_sweep = 1000
-"#;
+pub const KEEP_IN_QUARANTINE: &str = everything!("quarantine", "1h");
 
 /// Only clocks run; what is due, with no grace at all, is told and left.
-pub const OBSERVE: &str = r#"
-mode = "observe"
-[docker]
-host = "unix://{socket}"
-[[rule]]
-name = "everything"
-match = { volume = "*" }
-quarantine_after = "0s"
-delete_after = "0s"
-[limits]
-min_grace = "0s"
-min_sightings = 1
-"#;
+pub const OBSERVE: &str = everything!("observe", "0s");

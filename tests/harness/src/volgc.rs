@@ -121,24 +121,20 @@ impl Volgc {
     /// Runs a command that must succeed, and returns its standard output.
     #[track_caller]
     pub fn ok<S: AsRef<OsStr>>(&self, arguments: &[S]) -> String {
-        let output = self.run(arguments);
-        assert!(
-            output.status == Some(0),
-            "volgc {} ended with {:?}\n--- stdout\n{}--- stderr\n{}",
-            words(arguments),
-            output.status,
-            output.stdout,
-            output.stderr
-        );
-        output.stdout
+        self.ends_with(0, arguments)
     }
 
-    /// Runs a command that must be refused (exit 4), and returns its standard output.
+    /// Runs a command that must be refused, and returns its standard output.
     #[track_caller]
     pub fn refused<S: AsRef<OsStr>>(&self, arguments: &[S]) -> String {
+        self.ends_with(4, arguments)
+    }
+
+    #[track_caller]
+    fn ends_with<S: AsRef<OsStr>>(&self, status: i32, arguments: &[S]) -> String {
         let output = self.run(arguments);
         assert!(
-            output.status == Some(4),
+            output.status == Some(status),
             "volgc {} ended with {:?}\n--- stdout\n{}--- stderr\n{}",
             words(arguments),
             output.status,

@@ -8,22 +8,7 @@ mod tolerated;
 use std::fs;
 
 use harness::fake::Fake;
-use harness::{Output, Volgc, tree_listing};
-
-/// Whatever nothing holds goes as fast as it can.
-const NO_GRACE: &str = r#"
-mode = "enforce"
-[docker]
-host = "unix://{socket}"
-[[rule]]
-name = "everything"
-match = { volume = "*" }
-quarantine_after = "0s"
-delete_after = "0s"
-[limits]
-min_grace = "0s"
-min_sightings = 1
-"#;
+use harness::{NO_GRACE, Output, Volgc, tree_listing};
 
 /// A fake engine, and a volgc that has seen its orphan before: the next sweep quarantines it.
 fn due() -> (Fake, Volgc) {
