@@ -112,13 +112,10 @@ on_each_engine! {
         }
         let reports = tempfile::tempdir().expect("a directory");
         let (report, partial) = (reports.path().join("dir"), Duration::from_millis(20));
-        let name = format!("a_killed_test_process_is_cleared_up_after::{}", match version {
-            harness::Version::V20_10 => "v20_10",
-            harness::Version::V26_1 => "v26_1",
-            harness::Version::V28_5 => "v28_5",
-        });
+        let thread = std::thread::current();
+        let name = thread.name().expect("a test's thread has its name");
         let mut victim = Command::new(std::env::current_exe().expect("this program"))
-            .args([&name, "--exact", "--nocapture"])
+            .args([name, "--exact", "--nocapture"])
             .env(VICTIM, &report)
             .spawn()
             .expect("the victim starts");
