@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use harness::scenario::{COMMANDS, Case, Family, Host, RECOVERIES, Scenario};
-use harness::{PrivateEngine, on_each_engine};
+use harness::{PrivateEngine, in_full, on_each_engine};
 
 /// As `VOLGC_FAULT` names them, with the system's words.
 const ERRORS: [(&str, &str); 6] = [
@@ -54,23 +54,27 @@ fn orders<'a>(passes: &'a [(String, u32)], met: &BTreeSet<String>, turn: &mut us
     orders
 }
 
-/// The points that scenarios before this one pass, of commands or of recoveries.
-fn met_before(host: &Host<'_>, scenario: &Scenario) -> BTreeSet<String> {
-    let is_it = |other: &&Scenario| other.name == scenario.name;
-    let all = if COMMANDS.iter().any(|other| is_it(&other)) { COMMANDS } else { RECOVERIES };
-    let before = all.iter().take_while(|other| !is_it(other));
-    before.flat_map(|scenario| host.passes(scenario)).map(|(point, _)| point).collect()
+/// The scenarios before this one. In full those of commands do not count for a recovery: it meets every error by itself.
+fn before(scenario: &Scenario) -> Vec<Scenario> {
+    let is_other = |other: &&Scenario| other.name != scenario.name;
+    let is_recovery = RECOVERIES.iter().any(|other| !is_other(&other));
+    let commands = if is_recovery && in_full() { [].iter() } else { COMMANDS.iter() };
+    commands.chain(RECOVERIES).take_while(is_other).copied().collect()
 }
 
 /// Lets every command of a family fail at every pass of every fault point.
 fn endure(engine: &PrivateEngine, family: Family) {
     let host = Host::new(engine);
     let scenarios = family.scenarios();
-    let known: Vec<_> =
-        scenarios.iter().map(|scenario| (met_before(&host, scenario), host.passes(scenario))).collect();
+    let passes = host.passes(&scenarios);
+    let points = |scenario| {
+        let passes = host.passes(&before(scenario));
+        passes.into_iter().flatten().map(|(point, _)| point).collect::<BTreeSet<String>>()
+    };
+    let met: Vec<_> = scenarios.iter().map(points).collect();
     let mut codes: BTreeMap<i32, usize> = BTreeMap::new();
     let (mut turn, mut tried, mut losses) = (0, 0, 0);
-    for (scenario, (met, passes)) in scenarios.iter().zip(&known) {
+    for ((scenario, met), passes) in scenarios.iter().zip(&met).zip(&passes) {
         let mut disturbed: Vec<(String, Case)> = Vec::new();
         let orders = orders(passes, met, &mut turn);
         host.expect(orders.len());

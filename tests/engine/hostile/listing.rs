@@ -9,7 +9,6 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 
 use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, SeekFrom, StatxFlags};
-use rustix::io::Errno;
 
 const DIRECTORY: OFlags =
     OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
@@ -18,8 +17,8 @@ const DIRECTORY: OFlags =
 struct Level {
     /// The number of its line.
     line: usize,
-    /// What of it is still to be listed, the next one last.
-    names: Vec<CString>,
+    /// What of it is still to be listed, the next one last, and whether it is a directory.
+    names: Vec<(CString, FileType)>,
 }
 
 /// A line for each entry, the directory itself first: the number of its parent's line, name, type and mode, owner, links, size,
@@ -32,7 +31,7 @@ pub(crate) fn listing(path: &Path) -> Vec<String> {
     let mut lines = vec![line(&here, c"", 0)];
     let mut levels = vec![Level { line: 0, names: names(&here) }];
     while let Some(level) = levels.last_mut() {
-        let Some(name) = level.names.pop() else {
+        let Some((name, kind)) = level.names.pop() else {
             levels.pop();
             if !levels.is_empty() {
                 here = rustix::fs::openat(&here, "..", DIRECTORY, Mode::empty()).unwrap();
@@ -40,22 +39,20 @@ pub(crate) fn listing(path: &Path) -> Vec<String> {
             continue;
         };
         lines.push(line(&here, &name, level.line));
-        match rustix::fs::openat(&here, &name, DIRECTORY, Mode::empty()) {
-            Ok(directory) => {
-                here = directory;
-                levels.push(Level { line: lines.len() - 1, names: names(&here) });
-            }
-            Err(Errno::NOTDIR | Errno::LOOP) => {}
-            Err(error) => panic!("{name:?}: {error}"),
+        if kind == FileType::Directory {
+            here = rustix::fs::openat(&here, &name, DIRECTORY, Mode::empty()).unwrap();
+            levels.push(Level { line: lines.len() - 1, names: names(&here) });
         }
     }
     lines
 }
 
-fn names(directory: &OwnedFd) -> Vec<CString> {
-    let names = Dir::read_from(directory).unwrap().map(|entry| entry.unwrap().file_name().to_owned());
-    let mut names: Vec<CString> = names.filter(|name| !matches!(name.to_bytes(), b"." | b"..")).collect();
-    names.sort_by(|one, other| other.cmp(one));
+fn names(directory: &OwnedFd) -> Vec<(CString, FileType)> {
+    let entries = Dir::read_from(directory).unwrap().map(Result::unwrap);
+    let entries = entries.filter(|entry| !matches!(entry.file_name().to_bytes(), b"." | b".."));
+    let mut names: Vec<_> = entries.map(|entry| (entry.file_name().to_owned(), entry.file_type())).collect();
+    assert!(names.iter().all(|(_, kind)| *kind != FileType::Unknown), "the file system tells no types");
+    names.sort_by(|(one, _), (other, _)| other.cmp(one));
     names
 }
 

@@ -3,9 +3,7 @@
 use std::fs;
 use std::path::Path;
 
-use harness::{
-    KEEP_IN_QUARANTINE, NO_GRACE, PrivateEngine, Volgc, on_each_engine, tree_digest, tree_listing,
-};
+use harness::{KEEP_IN_QUARANTINE, NO_GRACE, Volgc, on_each_engine, tree_digest, tree_listing};
 
 on_each_engine! {
     fn orphans_are_quarantined_then_deleted(engine: PrivateEngine) {

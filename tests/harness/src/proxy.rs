@@ -104,11 +104,12 @@ impl Proxy {
         state.later = Some((at, treat));
     }
 
-    /// Passes on everything from now on. Says whether the request of [`Proxy::after`] had come.
+    /// Passes on everything from now on. Says whether the requests of [`Proxy::after`] and [`Proxy::next`] had come.
     pub fn treat_well(&self) -> bool {
         let mut state = self.shared.state();
         let number = state.seen.len();
-        state.later.take().is_none_or(|(at, _)| at < number)
+        let next_came = std::mem::take(&mut state.orders).is_empty();
+        state.later.take().is_none_or(|(at, _)| at < number) && next_came
     }
 
     /// Every request that came so far, in order.
