@@ -9,8 +9,18 @@ use harness::{PrivateEngine, Version, on_each_engine, wait_until};
 /// A service with one task, which waits until it is told to end.
 #[track_caller]
 fn serve(engine: &PrivateEngine, service: &str, mount: &str) {
-    let create =
-        ["service", "create", "--detach", "--no-resolve-image", "--name", service, "--network", "host"];
+    let create = [
+        "service",
+        "create",
+        "--detach",
+        "--no-resolve-image",
+        "--stop-grace-period",
+        "1s",
+        "--name",
+        service,
+        "--network",
+        "host",
+    ];
     engine.docker(&[&create[..], &["--mount", mount, "bb", "sleep", "1000"]].concat());
     wait_until("the task runs", || !task(engine, service).is_empty());
 }
