@@ -49,8 +49,10 @@ pub enum HolderKind {
     Container,
     /// A container whose files are on disk but which the engine did not load.
     UnloadedContainer,
-    /// Another volume, whose driver options lead into this one.
+    /// Another volume, which leads into this one: by its driver options, a link, or where its plugin has the data.
     Volume,
+    /// A managed plugin of the engine, enabled or not.
+    Plugin,
     /// A mount in some mount namespace.
     Mount,
     /// A process with an open file, working directory or root there.
@@ -70,6 +72,7 @@ impl HolderKind {
             Self::Container => "container",
             Self::UnloadedContainer => "unloaded_container",
             Self::Volume => "volume",
+            Self::Plugin => "plugin",
             Self::Mount => "mount",
             Self::Process => "process",
             Self::Service => "service",

@@ -15,6 +15,8 @@ pub enum Setting {
     AnswerPatience,
     /// How long it may take for the answer to a DELETE, in milliseconds.
     DeletePatience,
+    /// How long the look at what one claim names may take, in milliseconds.
+    LookPatience,
     /// From which depth on directories are moved to the top before they are deleted.
     DeleteLevels,
 }
@@ -25,6 +27,7 @@ impl Setting {
         match self {
             Self::AnswerPatience => "engine.answer_patience",
             Self::DeletePatience => "engine.delete_patience",
+            Self::LookPatience => "look.patience",
             Self::DeleteLevels => "delete.levels",
         }
     }

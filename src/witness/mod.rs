@@ -4,6 +4,7 @@
 //! Order matters: directories first, references second, so that what appears in between is held, not missed.
 
 pub mod binds;
+pub mod claims;
 pub mod closely;
 pub mod containers_on_disk;
 mod directories;
@@ -11,6 +12,7 @@ pub mod engine;
 pub mod in_place;
 pub mod index;
 pub mod kernel;
+pub mod locate;
 pub mod observe;
 pub mod operator;
 pub mod options;

@@ -1,0 +1,239 @@
+//! The resolver at work: every text once, on a thread that may be lost to a dead file system.
+
+use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::ffi::OsStr;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use rustix::io::Errno;
+use tokio::sync::mpsc;
+
+use super::{Concerns, Doubt, Located, Map, concerns, locate, values};
+use crate::host::resolve::{End, Server, Stand, Step, Terrain, follow};
+use crate::host::view::View;
+use crate::host::{fault, pulse};
+use crate::witness::EvidenceError;
+use crate::witness::index::VolumeIndex;
+
+/// How long the look at one text may take: a dead network file system answers never.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// What somebody wrote down.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Text {
+    /// A path. A relative one begins in the engine's working directory.
+    Path(PathBuf),
+    /// The value of an option: a path as a whole, or something with paths in it, or neither.
+    Value(String),
+}
+
+/// Where each text leads, as the engine would resolve it. Blocks nobody for longer than a text's patience, however many lead to the
+/// same dead file system.
+///
+/// # Errors
+///
+/// None for what cannot be looked at: that is a [`Doubt`].
+pub async fn locate_all(
+    index: &Arc<VolumeIndex>,
+    texts: BTreeSet<Text>,
+) -> Result<BTreeMap<Text, Located>, EvidenceError> {
+    let mut located = BTreeMap::new();
+    let mut pending: Vec<Text> = texts.into_iter().rev().collect();
+    let mut dead = Dead::default();
+    while !pending.is_empty() {
+        let progress = Arc::new(Progress::default());
+        let (tell, mut answers) = mpsc::unbounded_channel();
+        let work = Work {
+            index: Arc::clone(index),
+            texts: pending.clone(),
+            dead: dead.clone(),
+            progress: Arc::clone(&progress),
+        };
+        let thread = tokio::task::spawn_blocking(move || work.run(&tell));
+        let hung = loop {
+            match pulse::bounded(patience(), answers.recv()).await {
+                Ok(Some(answer)) => {
+                    if let Some(text) = pending.pop() {
+                        located.insert(text, answer);
+                    }
+                }
+                Ok(None) => break false,
+                Err(_) => break true,
+            }
+        };
+        if !hung {
+            thread.await.map_err(|error| EvidenceError::Nonsense(error.to_string()))?;
+            break;
+        }
+        // The thread is left to itself; nobody looks there again.
+        let (at, server) = progress.add_to(&mut dead, index.view());
+        if let Some(text) = pending.pop() {
+            let doubt = Doubt { at, why: Errno::TIMEDOUT, server, concerns: concerns(server) };
+            let by_text = without_looking(index.map(), &text);
+            located.insert(text, Located { doubts: vec![doubt], ..by_text });
+        }
+    }
+    Ok(located)
+}
+
+/// The same for one text.
+pub async fn locate_one(index: &Arc<VolumeIndex>, text: Text) -> Result<Located, EvidenceError> {
+    let located = locate_all(index, BTreeSet::from([text])).await?;
+    Ok(located.into_values().next().unwrap_or_default())
+}
+
+fn patience() -> Duration {
+    Duration::from_millis(fault::limit(fault::Setting::LookPatience, PATIENCE.as_secs() * 1000))
+}
+
+/// Where the walk is.
+#[derive(Debug, Default)]
+struct Progress(Mutex<Option<(<View as Terrain>::Node, PathBuf)>>);
+
+impl Progress {
+    fn note(&self, from: &<View as Terrain>::Node, path: &Path) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some((Arc::clone(from), path.to_owned()));
+    }
+
+    /// Adds the step that was taken last, and the mount that it led to. Returns the step, and who serves the files there.
+    fn add_to(&self, dead: &mut Dead, view: Option<&Arc<View>>) -> (PathBuf, Option<Server>) {
+        let last = self.0.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let (Some((from, path)), Some(view)) = (last, view) else { return (PathBuf::from("/"), None) };
+        let mount = view.served_mount(&from, Some(&path));
+        dead.paths.insert(path.clone());
+        dead.mounts.extend(mount.map(|(id, _)| id));
+        (path, mount.map(|(_, server)| server))
+    }
+}
+
+/// What did not answer.
+#[derive(Debug, Clone, Default)]
+struct Dead {
+    paths: HashSet<PathBuf>,
+    mounts: HashSet<u64>,
+}
+
+impl Dead {
+    fn has(&self, view: &View, from: &<View as Terrain>::Node, path: &Path) -> bool {
+        if self.paths.contains(path) {
+            return true;
+        }
+        !self.mounts.is_empty()
+            && view.served_mount(from, Some(path)).is_some_and(|(id, _)| self.mounts.contains(&id))
+    }
+}
+
+/// What a thread does.
+struct Work {
+    index: Arc<VolumeIndex>,
+    /// The last one is the first.
+    texts: Vec<Text>,
+    dead: Dead,
+    progress: Arc<Progress>,
+}
+
+impl Work {
+    fn run(self, tell: &mpsc::UnboundedSender<Located>) {
+        let Self { index, texts, dead, progress } = self;
+        let map = index.map();
+        let working_directory = index.view().map(|view| view.working_directory());
+        for text in texts.iter().rev() {
+            let located = match (index.view(), &working_directory) {
+                (Some(view), Some(working_directory)) => {
+                    let terrain = Watched { view, dead: &dead, progress: &progress };
+                    resolve(map, &terrain, working_directory.as_deref().map_err(|error| *error), text)
+                }
+                (None, _) | (_, None) => without_looking(map, text),
+            };
+            if tell.send(located).is_err() {
+                // Nobody waits any more.
+                return;
+            }
+        }
+    }
+}
+
+/// What can be known of a text by itself: for an engine elsewhere, and for what does not answer.
+fn without_looking(map: &Map, text: &Text) -> Located {
+    let paths = match text {
+        Text::Path(path) => BTreeSet::from([path.clone()]),
+        Text::Value(value) => values::paths(value, |_| false).unwrap_or_default(),
+    };
+    let clean = paths.iter().map(|path| crate::host::resolve::normalised(path));
+    Located { whereabouts: clean.filter_map(|path| map.of_text(&path)).collect(), ..Located::default() }
+}
+
+/// Where a text leads in a terrain. Relative paths begin in the working directory.
+/// Pure.
+pub fn resolve<T: Terrain>(
+    map: &Map,
+    terrain: &T,
+    working_directory: Result<&Path, Errno>,
+    text: &Text,
+) -> Located {
+    let base = |path: &Path| working_directory.map(|directory| directory.join(path));
+    let mut located = Located::default();
+    let mut add = |path: &Path| match base(path) {
+        Ok(path) => located.add(locate(map, terrain, &path)),
+        // Whatever is relative to a directory that is gone is not there.
+        Err(Errno::NOENT) => {}
+        Err(why) => located.add(doubtful(path, why)),
+    };
+    match text {
+        Text::Path(path) => add(path),
+        Text::Value(value) => {
+            let is_there = |path: &Path| {
+                base(path).is_ok_and(|path| !matches!(follow(terrain, &path).end, End::Nowhere(_)))
+            };
+            match values::paths(value, is_there) {
+                Ok(paths) => paths.iter().for_each(|path| add(path)),
+                Err(values::TooMany) => located.add(doubtful(Path::new(value), Errno::TOOBIG)),
+            }
+        }
+    }
+    located
+}
+
+fn doubtful(at: &Path, why: Errno) -> Located {
+    let doubt = Doubt { at: at.to_owned(), why, server: None, concerns: Concerns::Everything };
+    Located { doubts: vec![doubt], ..Located::default() }
+}
+
+/// A view that says where it looks, and looks at nothing that did not answer before.
+struct Watched<'a> {
+    view: &'a View,
+    dead: &'a Dead,
+    progress: &'a Progress,
+}
+
+impl Terrain for Watched<'_> {
+    type Node = <View as Terrain>::Node;
+
+    fn root(&self) -> rustix::io::Result<Stand<Self::Node>> {
+        self.view.root()
+    }
+
+    fn step(
+        &self,
+        from: &Self::Node,
+        name: &OsStr,
+        path: Option<&Path>,
+    ) -> rustix::io::Result<Step<Self::Node>> {
+        if let Some(path) = path {
+            if self.dead.has(self.view, from, path) {
+                return Err(Errno::TIMEDOUT);
+            }
+            self.progress.note(from, path);
+        }
+        self.view.step(from, name, path)
+    }
+
+    fn server(&self, from: &Self::Node, path: Option<&Path>) -> Option<Server> {
+        self.view.server(from, path)
+    }
+
+    fn parent(&self, of: &Self::Node) -> rustix::io::Result<Self::Node> {
+        self.view.parent(of)
+    }
+}
