@@ -1,9 +1,8 @@
-# `make demo` shows what volgc does on a throwaway engine. `make test` runs the tests, the longest of them on one engine or two;
-# `make test-long` runs those on every engine. All install what they need.
+# `make demo` shows what volgc does on a throwaway engine. `make check` is for each commit, `make test` runs everything on one
+# engine and the most of it on the newest, `make test-long` all of it on every engine. All but `check` install what they need.
 
 CARGO ?= cargo
 DENY_VERSION := 0.20.2
-NEXTEST_VERSION := 0.9.143
 FUZZ_VERSION := 0.13.2
 # How long each target is fuzzed.
 SECONDS ?= 60
@@ -12,7 +11,7 @@ MINUTES ?= 10
 ENGINE ?=
 SEED ?=
 
-.PHONY: all build deb image demo test test-long test-package soak lint format audit bench fuzz setup tools
+.PHONY: all build check deb image demo test test-long test-package soak lint format audit bench fuzz setup tools
 
 all: build
 
@@ -29,23 +28,20 @@ setup:
 	tests/setup
 
 tools:
-	@$(CARGO) nextest --version >/dev/null 2>&1 || $(CARGO) install --locked cargo-nextest@$(NEXTEST_VERSION)
 	@$(CARGO) deny --version >/dev/null 2>&1 || $(CARGO) install --locked cargo-deny@$(DENY_VERSION)
 
 demo:
 	tests/demo
 
-# Enumerations that take minutes on each engine. `make test` has them on one, and the kills of every command and the races on a second
-# one; `make test-long` has all of them on all.
-LONG := binary(killed) + binary(races) + binary(errors) + binary(engine_in_trouble) + binary(started_at_each_point)
-TWICE := test(/^at_every_step_of_every_command::v20_10$$/) & binary(killed) + binary(races) & test(/::v20_10$$/)
+# What a contributor runs before each commit: no root, no engine, no network.
+check:
+	tests/run check
 
-test: setup tools
-	$(CARGO) nextest run --locked -E '(all() - ($(LONG))) + (($(LONG)) & test(/::v26_1$$/)) + ($(TWICE))'
-	$(CARGO) test --locked --doc
+test: setup
+	tests/run test
 
-test-long: setup tools
-	$(CARGO) nextest run --locked -E '$(LONG)'
+test-long: setup
+	tests/run long
 
 # A storm of users, operators and kills on a real engine: make soak MINUTES=60 ENGINE=26.1 SEED=7. On every engine without ENGINE.
 soak: setup
@@ -57,15 +53,15 @@ test-package: setup
 	tests/package
 
 lint: tools
-	$(CARGO) fmt --check
-	$(CARGO) clippy --locked --all-targets -- -D warnings
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy --locked --workspace --all-targets -- -D warnings
 	$(CARGO) deny check --hide-inclusion-graph bans licenses sources
 
 audit: tools
 	$(CARGO) deny check advisories
 
 format:
-	$(CARGO) fmt
+	$(CARGO) fmt --all
 
 bench: setup
 	benches/report_speed

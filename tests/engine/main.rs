@@ -20,3 +20,5 @@ mod life;
 mod output;
 mod races;
 mod selftest;
+
+harness::reaper!();

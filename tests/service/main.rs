@@ -18,3 +18,5 @@ mod life;
 mod metrics;
 mod schedule;
 mod unit_file;
+
+harness::reaper!();

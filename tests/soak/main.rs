@@ -124,3 +124,5 @@ fn volumes_of_services_are_removed_by_hand_now_and_then() {
     let count = drawn.iter().filter(removed).count();
     assert!((10..100).contains(&count), "{count}");
 }
+
+harness::reaper!();

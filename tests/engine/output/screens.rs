@@ -5,7 +5,8 @@
 
 use std::fs;
 
-use harness::{PrivateEngine, Volgc, on_each_engine};
+use harness::pool::Lease;
+use harness::{Volgc, on_each_engine};
 
 const CONFIG: &str = r#"
 mode = "quarantine"
@@ -30,14 +31,14 @@ min_sightings = 2
 
 /// A host with one volume of each kind.
 struct Scene {
-    engine: PrivateEngine,
+    engine: Lease,
     volgc: Volgc,
     /// What differs from run to run, and what is shown instead.
     differs: Vec<(String, String)>,
 }
 
 impl Scene {
-    fn new(engine: PrivateEngine) -> Self {
+    fn new(engine: Lease) -> Self {
         let made = [
             ("app-db", &[("com.docker.compose.project", "app"), ("com.docker.compose.volume", "db")][..]),
             ("cache", &[]),

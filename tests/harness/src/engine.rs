@@ -425,6 +425,33 @@ impl PrivateEngine {
         command
     }
 
+    /// Whether the daemon runs and answers within the limit.
+    pub fn answers(&self, limit: Duration) -> bool {
+        self.pid().is_some() && matches!(self.try_api("GET", "/_ping", None, limit), Ok((200, _)))
+    }
+
+    /// The process ids of the engine itself: daemon, containerd, and what keeps its mount namespace.
+    pub(super) fn processes(&self) -> Vec<u32> {
+        let state = self.state();
+        let keeper = state.namespace.as_ref().map(|namespace| namespace.keeper.id());
+        let children = [&state.daemon, &state.containerd].into_iter().flatten().map(Child::id);
+        children.chain(keeper).collect()
+    }
+
+    /// The mount points below the engine's directory and data root, outside and inside of its root, in the kernel's order.
+    pub(super) fn mounts(&self) -> Vec<String> {
+        let keeper = self.state().namespace.as_ref().map(|namespace| namespace.keeper.id());
+        let tables = [Some("self".to_owned()), keeper.map(|keeper| keeper.to_string())];
+        let below =
+            |point: &str| Path::new(point).starts_with(&self.dir) || Path::new(point).starts_with(&self.root);
+        let points = |process: String| {
+            let table = fs::read_to_string(format!("/proc/{process}/mountinfo")).unwrap_or_default();
+            let points = table.lines().filter_map(|line| line.split(' ').nth(4)).filter(|point| below(point));
+            points.map(str::to_owned).collect::<Vec<_>>()
+        };
+        tables.into_iter().flatten().flat_map(points).collect()
+    }
+
     /// The end of the daemon's log.
     pub fn log_tail(&self) -> String {
         let text = fs::read(self.log()).unwrap_or_default();

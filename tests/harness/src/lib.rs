@@ -28,7 +28,9 @@ mod http;
 mod images;
 pub mod node;
 pub mod podman;
+pub mod pool;
 pub mod proxy;
+pub mod reaper;
 pub mod recording;
 pub mod scenario;
 mod startup;
@@ -37,6 +39,7 @@ mod told;
 pub mod treasure;
 mod tree;
 mod volgc;
+mod watchdog;
 
 pub use config::{KEEP_IN_QUARANTINE, NO_GRACE, OBSERVE};
 pub use contents::Contents;
@@ -48,7 +51,8 @@ pub use volgc::{Output, Volgc, program};
 
 /// Makes one `#[test]` per engine version of each function, named `<function>::v20_10`, `<function>::v26_1` and `<function>::v28_5`.
 ///
-/// The argument is either a running engine, or the version for a test that starts its engine by itself:
+/// The argument is either a running engine, clean and for this test alone (see [`pool`]), or the version for a test that starts
+/// its engine by itself:
 ///
 /// ```ignore
 /// on_each_engine! {
@@ -63,7 +67,7 @@ macro_rules! on_each_engine {
         $crate::on_each_engine! {
             $(#[$meta])*
             fn $name(version: Version) {
-                let $engine = $crate::PrivateEngine::start(version);
+                let $engine = $crate::pool::take(version);
                 $body
             }
         }

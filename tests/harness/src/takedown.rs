@@ -74,6 +74,39 @@ pub fn take_down(dir: &Path) -> Result<(), String> {
     if left.is_empty() { Ok(()) } else { Err(left.join("\n")) }
 }
 
+/// Kills the processes of the engine in `dir` that are neither its own nor a container's: what a test started and left.
+pub(crate) fn end_strangers(dir: &Path, own: &[u32]) -> Result<(), String> {
+    let deadline = Instant::now() + Duration::from_secs(20);
+    loop {
+        let strangers: Vec<Pid> = processes(dir)
+            .into_iter()
+            .filter(|pid| {
+                let id = pid.as_raw_pid().unsigned_abs();
+                !own.contains(&id) && !is_of_container(dir, id)
+            })
+            .collect();
+        if strangers.is_empty() {
+            return Ok(());
+        }
+        if Instant::now() > deadline {
+            return Err(format!("processes that cannot be killed: {strangers:?}"));
+        }
+        for pid in strangers {
+            // It may have ended by itself.
+            kill_process(pid, Signal::KILL).ok();
+        }
+        sleep(Duration::from_millis(2));
+    }
+}
+
+/// Whether it is a shim, or in a container's control group: the engine itself ends those with their container.
+fn is_of_container(dir: &Path, pid: u32) -> bool {
+    let read = |file: &str| fs::read(format!("/proc/{pid}/{file}")).unwrap_or_default();
+    String::from_utf8_lossy(&read("cgroup")).contains(&format!("/{}/", name(dir)))
+        || String::from_utf8_lossy(&read("cmdline")).contains("containerd-shim")
+        || String::from_utf8_lossy(&read("comm")).starts_with("runc")
+}
+
 /// Takes down what earlier test processes left below `base` because they were killed.
 pub(crate) fn sweep(base: &Path) {
     let Ok(entries) = fs::read_dir(base) else { return };
@@ -220,7 +253,7 @@ fn shim_sockets(dir: &Path) -> Vec<PathBuf> {
 }
 
 /// `rm` copes with trees that are deeper than the longest path, and does not enter a mount that was left.
-fn remove(dir: &Path) {
+pub(crate) fn remove(dir: &Path) {
     let rm = || quietly(Command::new("rm").args(["-rf", "--one-file-system", "--"]).arg(dir));
     if !rm() {
         quietly(Command::new("chattr").args(["-R", "-f", "-i", "-a", "--"]).arg(dir));
