@@ -10,9 +10,10 @@ use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use rustix::fs::{AtFlags, FileType, Mode, OFlags, StatxFlags};
+use rustix::fs::{AtFlags, FileType, Mode, OFlags, ResolveFlags, StatxFlags};
 use rustix::io::Errno;
 
+use super::directory;
 use super::proc::mountinfo::MountLine;
 use super::proc::{self, ProcError, files};
 use super::resolve::{Passed, Place, Server, Stand, Step, Terrain};
@@ -74,6 +75,30 @@ impl View {
         let served = |id: u64| Some((id, *self.servers.get(&id)?));
         let entered = path.and_then(|path| self.points.get(path)).copied();
         entered.and_then(served).or_else(|| served(mount_id(from.as_fd())?))
+    }
+
+    /// The names in a directory that are UTF-8.
+    pub fn list(&self, path: &Path) -> rustix::io::Result<Vec<String>> {
+        let directory = self.open(path, OFlags::DIRECTORY)?;
+        let mut names = Vec::new();
+        directory::list_once(&directory, |name, _| names.extend(name.to_str().map(str::to_owned)))?;
+        Ok(names)
+    }
+
+    /// The whole of a small regular file.
+    pub fn read_file(&self, path: &Path, largest: usize) -> rustix::io::Result<Vec<u8>> {
+        // Looked at before it is opened: opening a device may do something.
+        let file = self.open(path, OFlags::PATH)?;
+        if place(file.as_fd())?.1 != FileType::RegularFile {
+            return Err(Errno::INVAL);
+        }
+        directory::read_open(&self.open(path, OFlags::NONBLOCK | OFlags::NOCTTY)?, largest)
+    }
+
+    /// Opens a path as the process would, links included.
+    fn open(&self, path: &Path, flags: OFlags) -> rustix::io::Result<OwnedFd> {
+        let flags = flags | OFlags::RDONLY | OFlags::CLOEXEC;
+        rustix::fs::openat2(&self.root, path, flags, Mode::empty(), ResolveFlags::IN_ROOT)
     }
 
     /// Whether a file is the root of a mount that another serves. The path tells whether it is worth asking the kernel.

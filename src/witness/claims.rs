@@ -2,7 +2,10 @@
 //!
 //! Each collector is complete or says of whom it does not know the claims: then that one may hold any volume, and it is named (I2, I14).
 
+pub mod cdi;
 pub mod containers;
+pub mod host_config;
+pub mod plugins;
 pub mod volumes;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -205,6 +208,6 @@ fn who(holder: &Holder) -> String {
 fn shown(text: &Text) -> String {
     match text {
         Text::Path(path) => path.display().to_string(),
-        Text::Value(value) => value.clone(),
+        Text::Value(value) | Text::Absolute(value) => value.clone(),
     }
 }

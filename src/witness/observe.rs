@@ -70,6 +70,7 @@ async fn observe_once(
     // now is seen. What the engine calls a volume may come at any time.
     let Begun { info, listing, directory, not_here, looking, found } = begin(engine).await?;
     let root = info.docker_root_dir.clone();
+    let plugins = engine.ask_plugins();
     let (listed, kernel, indexed) = tokio::join!(
         engine_witness::list(engine),
         kernel::ask(engine, directory.as_deref(), found),
@@ -79,7 +80,7 @@ async fn observe_once(
     let kernel = kernel?;
     let (index, wire::Volumes { volumes, warnings }) = indexed?;
     let volumes = volumes.unwrap_or_default();
-    let evidence = ask_others(scene(engine, &info, &containers, &index, context), kernel).await?;
+    let evidence = ask_others(scene(engine, &info, &containers, &index, context), kernel, plugins).await?;
     // Podman's root proves nothing, having no container directories; what Podman is refused for is another reason.
     let proving = directory.as_deref().filter(|_| !engine.is_podman());
     let standing = proving.map(|root| root::standing(root, &info, &containers, &volumes, &index));
@@ -132,9 +133,10 @@ pub async fn ask_again(
     index: &Arc<VolumeIndex>,
     context: Context<'_>,
 ) -> Result<Held, EvidenceError> {
+    let plugins = engine.ask_plugins();
     let (info, containers) = engine_witness::containers(engine).await?;
     let kernel = kernel::ask(engine, index.directory(), index.observed().keys().cloned().collect()).await?;
-    let evidence = ask_others(scene(engine, &info, &containers, index, context), kernel).await?;
+    let evidence = ask_others(scene(engine, &info, &containers, index, context), kernel, plugins).await?;
     let mut held = Held { mounted: evidence.mounted, ..Held::default() };
     for answer in evidence.answers {
         for reference in answer.references {

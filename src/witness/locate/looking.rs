@@ -9,6 +9,7 @@ use std::time::Duration;
 use rustix::io::Errno;
 use tokio::sync::mpsc;
 
+use super::values::Relative;
 use super::{Concerns, Doubt, Located, Map, concerns, locate, values};
 use crate::host::resolve::{End, Server, Stand, Step, Terrain, follow};
 use crate::host::view::View;
@@ -26,6 +27,8 @@ pub enum Text {
     Path(PathBuf),
     /// The value of an option: a path as a whole, or something with paths in it, or neither.
     Value(String),
+    /// The same, of an option in which only absolute paths mean something.
+    Absolute(String),
 }
 
 /// Where each text leads, as the engine would resolve it. Blocks nobody for longer than a text's patience, however many lead to the
@@ -158,7 +161,9 @@ impl Work {
 fn without_looking(map: &Map, text: &Text) -> Located {
     let paths = match text {
         Text::Path(path) => BTreeSet::from([path.clone()]),
-        Text::Value(value) => values::paths(value, |_| false).unwrap_or_default(),
+        Text::Value(value) | Text::Absolute(value) => {
+            values::paths(value, Relative::Ignored, |_| false).unwrap_or_default()
+        }
     };
     let clean = paths.iter().map(|path| crate::host::resolve::normalised(path));
     Located { whereabouts: clean.filter_map(|path| map.of_text(&path)).collect(), ..Located::default() }
@@ -182,11 +187,15 @@ pub fn resolve<T: Terrain>(
     };
     match text {
         Text::Path(path) => add(path),
-        Text::Value(value) => {
+        Text::Value(value) | Text::Absolute(value) => {
+            let relative = match text {
+                Text::Value(_) => Relative::Counts,
+                Text::Absolute(_) | Text::Path(_) => Relative::Ignored,
+            };
             let is_there = |path: &Path| {
                 base(path).is_ok_and(|path| !matches!(follow(terrain, &path).end, End::Nowhere(_)))
             };
-            match values::paths(value, is_there) {
+            match values::paths(value, relative, is_there) {
                 Ok(paths) => paths.iter().for_each(|path| add(path)),
                 Err(values::TooMany) => located.add(doubtful(Path::new(value), Errno::TOOBIG)),
             }

@@ -15,10 +15,18 @@ const MOST_LOOKS: u32 = 10_000;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct TooMany;
 
+/// Whether a path may be relative to the working directory of the one who uses the value.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Relative {
+    Counts,
+    Ignored,
+}
+
 /// Every path that a value may mean. Those that begin at the root are absolute; the others are relative to the working directory of the
 /// one who uses them, and are told only if they have a slash in them or something is there.
 pub(super) fn paths(
     value: &str,
+    relative: Relative,
     mut is_there: impl FnMut(&Path) -> bool,
 ) -> Result<BTreeSet<PathBuf>, TooMany> {
     let mut looks = 0;
@@ -35,11 +43,17 @@ pub(super) fn paths(
         let later = ends.iter().copied().filter(|end| *end > start).chain([value.len()]);
         for end in later {
             let Some(text) = value.get(start..end).filter(|text| !text.is_empty()) else { continue };
+            if relative == Relative::Ignored && !text.starts_with(['/', '\\', '%']) {
+                break;
+            }
             let mut goes_on = is_first;
             for path in spellings(text) {
                 let directory = up_to_last_slash(&path).filter(|_| !is_first);
                 if directory.map_or(Ok(true), |directory| look(&directory))? {
                     goes_on = true;
+                    if relative == Relative::Ignored && !path.is_absolute() {
+                        continue;
+                    }
                     if path.components().nth(1).is_some() || path.is_absolute() || look(&path)? {
                         paths.insert(path);
                     }
@@ -117,7 +131,11 @@ mod tests {
 
     fn read(value: &str, there: &[&str]) -> Vec<String> {
         let is_there = |path: &Path| there.iter().any(|one| Path::new(one) == path);
-        paths(value, is_there).unwrap().iter().map(|path| path.display().to_string()).collect()
+        paths(value, Relative::Counts, is_there)
+            .unwrap()
+            .iter()
+            .map(|path| path.display().to_string())
+            .collect()
     }
 
     #[track_caller]
@@ -160,9 +178,9 @@ mod tests {
     #[test]
     fn nobody_is_kept_busy() {
         let words = "a,".repeat(500);
-        assert_eq!(paths(&words, |_| true), Err(TooMany));
+        assert_eq!(paths(&words, Relative::Counts, |_| true), Err(TooMany));
         // Thousands of layers are no trouble.
         let layers = "/var/lib/x:".repeat(2000);
-        assert_eq!(paths(&layers, |path| path == Path::new("/var/lib")).unwrap().len(), 2);
+        assert_eq!(paths(&layers, Relative::Counts, |path| path == Path::new("/var/lib")).unwrap().len(), 2);
     }
 }
