@@ -14,7 +14,7 @@ use std::path::{Component, Path, PathBuf};
 use rustix::io::Errno;
 
 #[cfg(test)]
-pub(crate) mod fake;
+pub(crate) mod fixture;
 #[cfg(test)]
 mod tests;
 
@@ -263,8 +263,8 @@ impl<'t, T: Terrain> Walk<'t, T> {
         let end = match error {
             Errno::NOENT | Errno::NOTDIR | Errno::LOOP | Errno::NAMETOOLONG => End::Nowhere(error),
             why => {
-                let next = self.todo.last().map(OsString::as_os_str).unwrap_or_default();
-                let at = path_of(&self.passed).join(next);
+                let here = path_of(&self.passed);
+                let at = self.todo.last().map_or(here.clone(), |next| here.join(next));
                 let server = self.terrain.server(&self.node, self.is_path_known.then_some(&at));
                 End::Unknown { at, why, server }
             }

@@ -8,6 +8,8 @@
 //! What cannot be looked at is a [`Doubt`]: it says what it may concern, and never ends the search for everybody else (I14).
 
 mod looking;
+#[cfg(test)]
+mod tests;
 mod values;
 
 use std::collections::{BTreeSet, HashMap};

@@ -1,4 +1,4 @@
-use super::fake::{Fake, Kind};
+use super::fixture::{Fake, Kind};
 use super::*;
 
 fn stops(fake: &Fake, path: &str) -> (Vec<String>, End) {

@@ -83,7 +83,9 @@ pub async fn locate_all(
 /// The same for one text.
 pub async fn locate_one(index: &Arc<VolumeIndex>, text: Text) -> Result<Located, EvidenceError> {
     let located = locate_all(index, BTreeSet::from([text])).await?;
-    Ok(located.into_values().next().unwrap_or_default())
+    // Not to have looked is not to have found nothing (I2).
+    let unasked = || EvidenceError::Nonsense("a path was not followed".to_owned());
+    located.into_values().next().ok_or_else(unasked)
 }
 
 fn patience() -> Duration {
@@ -160,11 +162,10 @@ impl Work {
 /// What can be known of a text by itself: for an engine elsewhere, and for what does not answer.
 fn without_looking(map: &Map, text: &Text) -> Located {
     let paths = match text {
-        Text::Path(path) => BTreeSet::from([path.clone()]),
-        Text::Value(value) | Text::Absolute(value) => {
-            values::paths(value, Relative::Ignored, |_| false).unwrap_or_default()
-        }
+        Text::Path(path) => Ok(BTreeSet::from([path.clone()])),
+        Text::Value(value) | Text::Absolute(value) => values::paths(value, Relative::Ignored, |_| false),
     };
+    let Ok(paths) = paths else { return doubtful(Path::new("/"), Errno::TOOBIG) };
     let clean = paths.iter().map(|path| crate::host::resolve::normalised(path));
     Located { whereabouts: clean.filter_map(|path| map.of_text(&path)).collect(), ..Located::default() }
 }
@@ -197,7 +198,7 @@ pub fn resolve<T: Terrain>(
             };
             match values::paths(value, relative, is_there) {
                 Ok(paths) => paths.iter().for_each(|path| add(path)),
-                Err(values::TooMany) => located.add(doubtful(Path::new(value), Errno::TOOBIG)),
+                Err(values::TooMany) => located.add(doubtful(Path::new("/"), Errno::TOOBIG)),
             }
         }
     }

@@ -48,7 +48,7 @@ on_each_engine! {
     fn a_device_that_only_the_engine_sees_is_followed(engine: PrivateEngine) {
         put(&engine, "db");
         put(&engine, "way");
-        let (link, device) = (only_there(&engine, "link"), only_there(&engine, "device"));
+        let (link, device) = (only_there(&engine, "next"), only_there(&engine, "device"));
         let _here = [Here(link.clone()), Here(device.clone())];
         inside(&engine, "ln", &["-s", &shown(&engine.volume_data("db")), &shown(&link)]);
         symlink(&link, engine.volume_data("way").join("next")).unwrap();
@@ -65,7 +65,7 @@ on_each_engine! {
             return;
         }
         put(&engine, "db");
-        let link = only_there(&engine, "link");
+        let link = only_there(&engine, "here");
         let _here = Here(link.clone());
         symlink(engine.volume_data("db"), &link).unwrap();
         inside(&engine, "mkdir", &[&shown(&link)]);

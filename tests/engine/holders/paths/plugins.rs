@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::thread;
 
 use harness::recording::Recording;
-use harness::{NO_GRACE, PrivateEngine, Version, Volgc, on_each_engine};
+use harness::{NO_GRACE, PrivateEngine, Volgc, on_each_engine};
 use serde_json::json;
 
 use super::{assert_held, assert_holds, notes, put, shown};
