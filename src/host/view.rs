@@ -55,7 +55,11 @@ impl View {
         let root_place = place(root.as_fd()).map_err(refused)?.0;
         let mounts = proc::mounts_of(process)?.ok_or_else(|| refused(Errno::SRCH))?;
         let is_home = |mount: &MountLine| rustix::fs::makedev(mount.device.major, mount.device.minor) == home;
-        let served = |mount: &MountLine| if is_home(mount) { None } else { server(&mount.kind) };
+        // A FUSE server that refuses root may let another user in, such as that of a rootless engine.
+        let is_same_user = user_namespace(&process.to_string())? == user_namespace("self")?;
+        let is_alike = |server: &Server| is_same_user || *server != Server::Process;
+        let served =
+            |mount: &MountLine| server(&mount.kind).filter(|server| !is_home(mount) && is_alike(server));
         let servers = mounts.iter().filter_map(|mount| Some((mount.id, served(mount)?))).collect();
         let points = mounts
             .into_iter()
@@ -228,6 +232,11 @@ fn place(file: BorrowedFd<'_>) -> rustix::io::Result<(Place, FileType)> {
     let statx = rustix::fs::statx(file, c"", flags, StatxFlags::TYPE | StatxFlags::INO)?;
     let device = rustix::fs::makedev(statx.stx_dev_major, statx.stx_dev_minor);
     Ok(((device, statx.stx_ino), FileType::from_raw_mode(statx.stx_mode.into())))
+}
+
+fn user_namespace(process: &str) -> Result<std::ffi::CString, ProcError> {
+    let path = format!("/proc/{process}/ns/user");
+    rustix::fs::readlink(path.as_str(), Vec::new()).map_err(|error| ProcError::new(&path, error))
 }
 
 fn mount_id(file: BorrowedFd<'_>) -> Option<u64> {

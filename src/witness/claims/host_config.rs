@@ -75,7 +75,7 @@ pub fn read_all(root: &VolumesDir, listed: &[Container], acknowledged: &BTreeSet
         if container.is_none() && acknowledged.contains(&name) {
             return Found::default();
         }
-        match read_file(containers.as_fd(), &name) {
+        match read_file(containers.as_fd(), &name, container) {
             Ok(None) => Found::default(),
             Ok(Some(text)) => match parse(&text) {
                 Ok(config) => found(container, &name, config),
@@ -93,15 +93,24 @@ pub fn read_all(root: &VolumesDir, listed: &[Container], acknowledged: &BTreeSet
 }
 
 /// The text of the file; none when the container is gone, or what stands there is none.
-fn read_file(containers: BorrowedFd<'_>, name: &str) -> rustix::io::Result<Option<Vec<u8>>> {
+fn read_file(
+    containers: BorrowedFd<'_>,
+    name: &str,
+    listed: Option<&Container>,
+) -> rustix::io::Result<Option<Vec<u8>>> {
     let name = directory::c_name(name)?;
+    // The engine follows a link in the place of a container's directory.
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let flags = if listed.is_some() { flags } else { flags | OFlags::NOFOLLOW };
     for look in 1..=LOOKS {
-        let container = match directory::open_child(containers, &name) {
-            Ok(container) => container,
-            Err(Errno::NOENT | Errno::NOTDIR) => return Ok(None),
+        let directory = match rustix::fs::openat(containers, &name, flags, Mode::empty()) {
+            Ok(directory) => directory,
+            Err(Errno::NOENT) => return Ok(None),
+            // What is listed is a container, whatever stands there.
+            Err(Errno::NOTDIR | Errno::LOOP) if listed.is_none() => return Ok(None),
             Err(error) => return Err(error),
         };
-        match directory::read_file(container.as_fd(), c"hostconfig.json", LARGEST) {
+        match directory::read_file(directory.as_fd(), c"hostconfig.json", LARGEST) {
             Ok(text) => return Ok(Some(text)),
             Err(Errno::NOENT) if look < LOOKS => std::thread::sleep(PAUSE),
             Err(error) => return Err(error),

@@ -3,7 +3,7 @@
 use std::fs;
 use std::os::unix::fs::symlink;
 
-use harness::{PrivateEngine, on_each_engine};
+use harness::{KEEP_IN_QUARANTINE, NO_GRACE, PrivateEngine, Volgc, on_each_engine};
 
 use super::{assert_held, mount_volume, notes, put, shown};
 
@@ -47,6 +47,18 @@ on_each_engine! {
         assert_eq!(engine.docker(&["start", "--attach", "app"]), "15");
     }
 
+    /// Options stand in the engine's list and on disk: that volume is named once.
+    fn a_volume_that_leads_into_the_quarantine_is_named_once(engine: PrivateEngine) {
+        put(&engine, "db");
+        let volgc = Volgc::configured(&engine, KEEP_IN_QUARANTINE);
+        volgc.sweep_twice();
+        let entry = volgc.entry_id_of("db");
+        let data = shown(&engine.root().join("volgc").join(&entry).join("data"));
+        mount_volume(&engine, "va", &[("type", "none"), ("o", "bind"), ("device", &data)]);
+        let report = volgc.report();
+        assert_eq!(report["quarantine"][0]["detail"], "held by volume va", "{report:#}");
+    }
+
     /// Options in which words are no paths: nothing is held by what they look like.
     fn words_of_options_hold_nothing(engine: PrivateEngine) {
         for volume in ["bind", "rw", "addr", "export"] {
@@ -54,7 +66,7 @@ on_each_engine! {
         }
         let options = [("type", "nfs"), ("o", "addr=127.0.0.1,rw,nolock"), ("device", ":/export")];
         mount_volume(&engine, "share", &options);
-        let volgc = harness::Volgc::configured(&engine, harness::NO_GRACE);
+        let volgc = Volgc::configured(&engine, NO_GRACE);
         volgc.sweep_twice();
         assert_eq!(engine.volume_names(), ["share"]);
     }
