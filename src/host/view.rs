@@ -249,3 +249,6 @@ fn name_of(directory: BorrowedFd<'_>) -> rustix::io::Result<OsString> {
     let path = PathBuf::from(OsString::from_vec(link.into_bytes()));
     path.file_name().map(OsStr::to_owned).ok_or(Errno::NOENT)
 }
+
+#[cfg(test)]
+mod tests;

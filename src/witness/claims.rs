@@ -129,7 +129,8 @@ fn judge_text(answer: &mut Answer, claim: &Claim, found: &Located, text: &Text, 
                 holder: claim.holder.clone(),
             }),
             Whereabouts::Above => answer.notes.push(format!(
-                "{who} uses {}, which lies above every volume: no reference to any one of them",
+                "{} binds {}, which lies above every volume: no reference to any one of them",
+                claim.holder.name,
                 shown(text)
             )),
             Whereabouts::Quarantined(entry) => {

@@ -158,7 +158,7 @@ fn locate_reading<T: Terrain>(map: &Map, terrain: &T, path: &Path) -> Located {
 ///
 /// The docker root's file system is looked at whoever serves it. So what another server hides is no volume's directory, and where a
 /// FUSE server refuses root, is dead or hangs, the engine is refused too, is told that it is dead, or hangs. On every other file
-/// system we may be refused what the engine is not (AppArmor, SELinux), and a link behind it may lead into any volume (I2).
+/// system we may be refused what the engine is not (`AppArmor`, `SELinux`), and a link behind it may lead into any volume (I2).
 fn concerns(server: Option<Server>) -> Concerns {
     match server {
         Some(Server::Process) => Concerns::Nothing,

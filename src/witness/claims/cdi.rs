@@ -86,7 +86,8 @@ pub fn read(view: &View, told: Option<&[String]>) -> Result<Vec<Spec>, String> {
             let broken = |why: String| format!("the CDI specification {} {why}", path.display());
             match view.read_file(&path, LARGEST) {
                 Ok(text) => {
-                    specs.push(parse(&text).map_err(|why| broken(format!("is not understood ({why})")))?)
+                    let spec = parse(&text).map_err(|why| broken(format!("is not understood ({why})")))?;
+                    specs.push(spec);
                 }
                 Err(Errno::NOENT) => {}
                 Err(error) => return Err(broken(format!("cannot be read ({error})"))),
@@ -186,9 +187,9 @@ fn from_yaml(node: &Yaml<'_>) -> Result<Value, String> {
         Yaml::Value(Scalar::String(text)) => Ok(Value::String(text.to_string())),
         Yaml::Sequence(items) => items.iter().map(from_yaml).collect(),
         Yaml::Mapping(fields) => {
-            let field = |(key, value): (&Yaml<'_>, &Yaml<'_>)| match key {
-                Yaml::Value(Scalar::String(key)) => Ok((key.to_string(), from_yaml(value)?)),
-                _ => Err("a key is no text".to_owned()),
+            let field = |(key, value): (&Yaml<'_>, &Yaml<'_>)| {
+                let key = key.as_str().ok_or("a key is no text")?.to_owned();
+                Ok::<_, String>((key, from_yaml(value)?))
             };
             fields.iter().map(field).collect::<Result<serde_json::Map<_, _>, _>>().map(Value::Object)
         }
