@@ -11,7 +11,7 @@ use super::volume::VolumeName;
 pub enum Witness {
     /// The engine's container list, by the name of each mount.
     Engine,
-    /// Host paths that containers mount, compared with the volumes' directories.
+    /// Paths that anybody wrote down, followed and compared with the volumes' directories.
     BindSources,
     /// Container directories on disk that the engine does not list.
     ContainersOnDisk,

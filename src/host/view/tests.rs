@@ -29,7 +29,10 @@ fn paths_are_followed_as_the_kernel_follows_them() {
         assert_eq!(end(&view, &path.join(known)), (real, End::There), "{known}");
     }
     assert_eq!(end(&view, &path.join("a/file/x")).1, End::Nowhere(Errno::NOTDIR));
-    assert_eq!(end(&view, &path.join("absolute/gone/x")), (path.join("a/gone/x"), End::Nowhere(Errno::NOENT)));
+    assert_eq!(
+        end(&view, &path.join("absolute/gone/x")),
+        (path.join("a/gone/x"), End::Nowhere(Errno::NOENT))
+    );
     assert_eq!(end(&view, &path.join("n".repeat(300))).1, End::Nowhere(Errno::NAMETOOLONG));
 }
 

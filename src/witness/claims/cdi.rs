@@ -154,7 +154,8 @@ fn collect(value: &Value, paths: &mut BTreeSet<String>) {
 }
 
 impl Spec {
-    fn paths(&self, wish: &Wish) -> BTreeSet<String> {
+    /// The paths that come with the wished ones of its devices.
+    pub fn paths(&self, wish: &Wish) -> BTreeSet<String> {
         let is_wished = |name: &str| match wish {
             Wish::Any => true,
             Wish::Named(names) => {

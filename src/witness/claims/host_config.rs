@@ -81,6 +81,7 @@ pub fn read_all(root: &VolumesDir, listed: &[Container], acknowledged: &BTreeSet
                 Ok(config) => found(container, &name, config),
                 Err(error) => unknown(root, container, &name, &format!("is not understood ({error})")),
             },
+            Err(Errno::NOENT) if container.is_some_and(is_ending) => Found::default(),
             Err(error) => unknown(root, container, &name, &format!("cannot be read ({error})")),
         }
     };
@@ -117,6 +118,12 @@ fn read_file(
         }
     }
     Err(Errno::NOENT)
+}
+
+/// Whether the engine has begun to remove the container, and its files with it: it never starts again. What its mounts name is in
+/// the list still.
+fn is_ending(container: &Container) -> bool {
+    matches!(container.state.as_deref(), Some("dead" | "removing"))
 }
 
 fn found(container: Option<&Container>, name: &str, config: HostConfig) -> Found {
