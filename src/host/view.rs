@@ -3,12 +3,12 @@
 //! `/srv` of a container is not the host's `/srv`, and a daemon from snapd or with `PrivateTmp=` has mounts of its own. What the
 //! engine was given as a path means what it means to the engine.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::ffi::{CString, OsStr, OsString};
 use std::os::fd::{AsFd, AsRawFd as _, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, ResolveFlags, StatxFlags};
 use rustix::io::Errno;
@@ -39,6 +39,14 @@ pub struct View {
     /// What is mounted last at a point, by its mount ID, where another than this kernel answers for the files.
     points: HashMap<PathBuf, u64>,
     servers: HashMap<u64, Server>,
+    given_up: Mutex<GivenUp>,
+}
+
+/// What did not answer.
+#[derive(Debug, Default)]
+struct GivenUp {
+    paths: HashSet<PathBuf>,
+    mounts: HashSet<u64>,
 }
 
 impl View {
@@ -65,7 +73,7 @@ impl View {
             .into_iter()
             .map(|mount| (PathBuf::from(OsString::from_vec(mount.point)), mount.id))
             .collect();
-        Ok(Self { process, root: Arc::new(root), root_place, points, servers })
+        Ok(Self { process, root: Arc::new(root), root_place, points, servers, given_up: Mutex::default() })
     }
 
     /// The process.
@@ -79,6 +87,23 @@ impl View {
         let served = |id: u64| Some((id, *self.servers.get(&id)?));
         let entered = path.and_then(|path| self.points.get(path)).copied();
         entered.and_then(served).or_else(|| served(mount_id(from.as_fd())?))
+    }
+
+    /// Takes this step no more, nor any other on the same mount: it did not answer. Says who serves the files there.
+    pub fn give_up_on(&self, from: &Arc<OwnedFd>, path: &Path) -> Option<Server> {
+        let mount = self.served_mount(from, Some(path));
+        let mut given_up = self.given_up.lock().unwrap_or_else(PoisonError::into_inner);
+        given_up.paths.insert(path.to_owned());
+        given_up.mounts.extend(mount.map(|(id, _)| id));
+        mount.map(|(_, server)| server)
+    }
+
+    /// Whether this step did not answer before.
+    pub fn is_given_up(&self, from: &Arc<OwnedFd>, path: &Path) -> bool {
+        let given_up = self.given_up.lock().unwrap_or_else(PoisonError::into_inner);
+        let mount = |(id, _)| given_up.mounts.contains(&id);
+        given_up.paths.contains(path)
+            || (!given_up.mounts.is_empty() && self.served_mount(from, Some(path)).is_some_and(mount))
     }
 
     /// The names in a directory that are UTF-8.

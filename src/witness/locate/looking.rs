@@ -1,6 +1,6 @@
 //! The resolver at work: every text once, on a thread that may be lost to a dead file system.
 
-use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -43,16 +43,10 @@ pub async fn locate_all(
 ) -> Result<BTreeMap<Text, Located>, EvidenceError> {
     let mut located = BTreeMap::new();
     let mut pending: Vec<Text> = texts.into_iter().rev().collect();
-    let mut dead = Dead::default();
     while !pending.is_empty() {
         let progress = Arc::new(Progress::default());
         let (tell, mut answers) = mpsc::unbounded_channel();
-        let work = Work {
-            index: Arc::clone(index),
-            texts: pending.clone(),
-            dead: dead.clone(),
-            progress: Arc::clone(&progress),
-        };
+        let work = Work { index: Arc::clone(index), texts: pending.clone(), progress: Arc::clone(&progress) };
         let thread = tokio::task::spawn_blocking(move || work.run(&tell));
         let hung = loop {
             match pulse::bounded(patience(), answers.recv()).await {
@@ -69,8 +63,8 @@ pub async fn locate_all(
             thread.await.map_err(|error| EvidenceError::Nonsense(error.to_string()))?;
             break;
         }
-        // The thread is left to itself; nobody looks there again.
-        let (at, server) = progress.add_to(&mut dead, index.view());
+        // The thread is left to itself. Nobody looks there again through this view, not for the steps of this sweep either.
+        let (at, server) = progress.give_up(index.view());
         if let Some(text) = pending.pop() {
             let doubt = Doubt { at, why: Errno::TIMEDOUT, server, concerns: concerns(server) };
             let by_text = without_looking(index.map(), &text);
@@ -101,31 +95,16 @@ impl Progress {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some((Arc::clone(from), path.to_owned()));
     }
 
-    /// Adds the step that was taken last, and the mount that it led to. Returns the step, and who serves the files there.
-    fn add_to(&self, dead: &mut Dead, view: Option<&Arc<View>>) -> (PathBuf, Option<Server>) {
+    /// Gives up on the step that was taken last. Returns it, and who serves the files there.
+    fn give_up(&self, view: Option<&Arc<View>>) -> (PathBuf, Option<Server>) {
         let last = self.0.lock().unwrap_or_else(PoisonError::into_inner).take();
-        let (Some((from, path)), Some(view)) = (last, view) else { return (PathBuf::from("/"), None) };
-        let mount = view.served_mount(&from, Some(&path));
-        dead.paths.insert(path.clone());
-        dead.mounts.extend(mount.map(|(id, _)| id));
-        (path, mount.map(|(_, server)| server))
-    }
-}
-
-/// What did not answer.
-#[derive(Debug, Clone, Default)]
-struct Dead {
-    paths: HashSet<PathBuf>,
-    mounts: HashSet<u64>,
-}
-
-impl Dead {
-    fn has(&self, view: &View, from: &<View as Terrain>::Node, path: &Path) -> bool {
-        if self.paths.contains(path) {
-            return true;
+        match (last, view) {
+            (Some((from, path)), Some(view)) => {
+                let server = view.give_up_on(&from, &path);
+                (path, server)
+            }
+            (None, _) | (_, None) => (PathBuf::from("/"), None),
         }
-        !self.mounts.is_empty()
-            && view.served_mount(from, Some(path)).is_some_and(|(id, _)| self.mounts.contains(&id))
     }
 }
 
@@ -134,19 +113,18 @@ struct Work {
     index: Arc<VolumeIndex>,
     /// The last one is the first.
     texts: Vec<Text>,
-    dead: Dead,
     progress: Arc<Progress>,
 }
 
 impl Work {
     fn run(self, tell: &mpsc::UnboundedSender<Located>) {
-        let Self { index, texts, dead, progress } = self;
+        let Self { index, texts, progress } = self;
         let map = index.map();
         let working_directory = index.view().map(|view| view.working_directory());
         for text in texts.iter().rev() {
             let located = match (index.view(), &working_directory) {
                 (Some(view), Some(working_directory)) => {
-                    let terrain = Watched { view, dead: &dead, progress: &progress };
+                    let terrain = Watched { view, progress: &progress };
                     resolve(map, &terrain, working_directory.as_deref().map_err(|error| *error), text)
                 }
                 (None, _) | (_, None) => without_looking(map, text),
@@ -213,7 +191,6 @@ fn doubtful(at: &Path, why: Errno) -> Located {
 /// A view that says where it looks, and looks at nothing that did not answer before.
 struct Watched<'a> {
     view: &'a View,
-    dead: &'a Dead,
     progress: &'a Progress,
 }
 
@@ -231,7 +208,7 @@ impl Terrain for Watched<'_> {
         path: Option<&Path>,
     ) -> rustix::io::Result<Step<Self::Node>> {
         if let Some(path) = path {
-            if self.dead.has(self.view, from, path) {
+            if self.view.is_given_up(from, path) {
                 return Err(Errno::TIMEDOUT);
             }
             self.progress.note(from, path);

@@ -41,9 +41,12 @@ impl<'a> Pool<'a> {
         create(engine, container, &["-v", &bind(&place.join("x"))]);
         let device = OpenOptions::new().read(true).write(true).open("/dev/fuse").unwrap();
         let options = format!("fd=0,rootmode=40000,user_id={user},group_id={user}");
+        // Newer `mount` of util-linux fail because they may not look at what they have mounted.
+        let busybox = engine.dir().join("busybox");
+        fs::copy("/bin/busybox", &busybox).unwrap();
         let output = engine
-            .command_inside("mount")
-            .args(["-i", "-t", "fuse", "-o", &options, "pool"])
+            .command_inside(&shown(&busybox))
+            .args(["mount", "-i", "-t", "fuse", "-o", &options, "pool"])
             .arg(&place)
             .stdin(device.try_clone().unwrap())
             .output()
@@ -121,7 +124,7 @@ on_each_engine! {
         let volgc = Volgc::configured(&engine, NO_GRACE).env("VOLGC_FAULT", "look.patience=500");
         let began = Instant::now();
         volgc.sweep_twice();
-        assert!(began.elapsed() < Duration::from_secs(30), "{:?}", began.elapsed());
+        assert!(began.elapsed() < Duration::from_mins(2), "{:?}", began.elapsed());
         assert_eq!(engine.volume_names(), Vec::<String>::new());
         let notes = notes(&volgc);
         assert!(notes.contains("container hung") && notes.contains("container other"), "{notes}");
