@@ -305,6 +305,7 @@ fn observe_volume(
             HolderKind::Container
             | HolderKind::UnloadedContainer
             | HolderKind::Volume
+            | HolderKind::Plugin
             | HolderKind::Mount
             | HolderKind::Process
             | HolderKind::Service => Some(seen),
@@ -338,10 +339,11 @@ fn most_telling(references: &[Reference]) -> Option<&Reference> {
             HolderKind::Service => 1,
             HolderKind::UnloadedContainer => 2,
             HolderKind::Volume => 3,
-            HolderKind::Process => 4,
-            HolderKind::Mount => 5,
-            HolderKind::UnknownSwarm => 6,
-            HolderKind::Hold => 7,
+            HolderKind::Plugin => 4,
+            HolderKind::Process => 5,
+            HolderKind::Mount => 6,
+            HolderKind::UnknownSwarm => 7,
+            HolderKind::Hold => 8,
         };
         (rank, reference.witness != Witness::Engine)
     })

@@ -11,7 +11,7 @@ use super::volume::VolumeName;
 pub enum Witness {
     /// The engine's container list, by the name of each mount.
     Engine,
-    /// Host paths that containers mount, compared with the volumes' directories.
+    /// Paths that anybody wrote down, followed and compared with the volumes' directories.
     BindSources,
     /// Container directories on disk that the engine does not list.
     ContainersOnDisk,
@@ -49,8 +49,10 @@ pub enum HolderKind {
     Container,
     /// A container whose files are on disk but which the engine did not load.
     UnloadedContainer,
-    /// Another volume, whose driver options lead into this one.
+    /// Another volume, which leads into this one: by its driver options, a link, or where its plugin has the data.
     Volume,
+    /// A managed plugin of the engine, enabled or not.
+    Plugin,
     /// A mount in some mount namespace.
     Mount,
     /// A process with an open file, working directory or root there.
@@ -70,6 +72,7 @@ impl HolderKind {
             Self::Container => "container",
             Self::UnloadedContainer => "unloaded_container",
             Self::Volume => "volume",
+            Self::Plugin => "plugin",
             Self::Mount => "mount",
             Self::Process => "process",
             Self::Service => "service",

@@ -95,11 +95,15 @@ pub fn list_once(directory: &OwnedFd, mut tell: impl FnMut(&CStr, FileType)) -> 
 /// error too (`EFBIG`).
 pub fn read_file(parent: BorrowedFd<'_>, name: &CStr, largest: usize) -> rustix::io::Result<Vec<u8>> {
     let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
-    let file = rustix::fs::openat(parent, name, flags, Mode::empty())?;
+    read_open(&rustix::fs::openat(parent, name, flags, Mode::empty())?, largest)
+}
+
+/// The whole of an open file. What is larger than `largest` bytes is an error (`EFBIG`).
+pub fn read_open(file: &OwnedFd, largest: usize) -> rustix::io::Result<Vec<u8>> {
     let mut text = Vec::new();
     let mut buffer = [0_u8; 16 << 10];
     loop {
-        match rustix::io::read(&file, &mut buffer) {
+        match rustix::io::read(file, &mut buffer) {
             Ok(0) => return Ok(text),
             Ok(length) => text.extend_from_slice(buffer.get(..length).unwrap_or(&[])),
             Err(Errno::INTR) => {}

@@ -16,6 +16,8 @@ pub enum Setting {
     AnswerPatience,
     /// How long it may take for the answer to a DELETE, in milliseconds.
     DeletePatience,
+    /// How long the look at what one claim names may take, in milliseconds.
+    LookPatience,
     /// How long recovery waits before it trusts what the engine says of a DELETE in doubt, in milliseconds.
     Settled,
     /// From which depth on directories are moved to the top before they are deleted.
@@ -28,6 +30,7 @@ impl Setting {
         match self {
             Self::AnswerPatience => "engine.answer_patience",
             Self::DeletePatience => "engine.delete_patience",
+            Self::LookPatience => "look.patience",
             Self::Settled => "recovery.settled",
             Self::DeleteLevels => "delete.levels",
         }

@@ -101,7 +101,11 @@ fn missing(look: &Look, name: &VolumeName, references: &[Reference]) -> Option<S
 /// Whether such a holder names a volume that was there once. A service does not: the engine makes its volumes where a task runs.
 fn means_one_that_was(kind: HolderKind) -> bool {
     match kind {
-        HolderKind::Container | HolderKind::UnloadedContainer | HolderKind::Volume | HolderKind::Hold => true,
+        HolderKind::Container
+        | HolderKind::UnloadedContainer
+        | HolderKind::Volume
+        | HolderKind::Plugin
+        | HolderKind::Hold => true,
         HolderKind::Mount | HolderKind::Process | HolderKind::Service | HolderKind::UnknownSwarm => false,
     }
 }

@@ -1,5 +1,7 @@
 //! A look: everything a sweep decides on, and the decision, without a handle that could change anything (I10).
 
+use std::collections::BTreeSet;
+
 use crate::config::Settings;
 use crate::gc::brakes::{self, EngineFacts, Refusal};
 use crate::gc::entry::Entry;
@@ -103,9 +105,12 @@ pub async fn look(
     let observation = observe(engine, context).await?;
     let mut quarantine = read_quarantine(&observation)?;
     for (entry, holders) in observation.inventory.entry_holders() {
-        let names: Vec<String> =
-            holders.iter().map(|holder| format!("{} {}", holder.kind.word(), holder.name)).collect();
-        quarantine.held.insert(entry.clone(), names.join(", "));
+        // Each once, however many ways of its lead there.
+        let names: BTreeSet<String> = holders
+            .iter()
+            .map(|holder| format!("{} {}", holder.kind.word().replace('_', " "), holder.name))
+            .collect();
+        quarantine.held.insert(entry.clone(), names.into_iter().collect::<Vec<_>>().join(", "));
     }
     let facts = engine_facts(engine, &observation);
     let refusals = brakes::refusals(&facts, before, &settings.policy.limits);

@@ -27,23 +27,20 @@ mod tests;
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
 
-use super::index::{VolumeIndex, Whereabouts};
+use super::claims::describe;
+use super::locate::{Concerns, Located, Text, Whereabouts, locate_all};
 use super::{EvidenceError, Scene};
+use crate::gc::entry::EntryId;
 use crate::gc::inventory::Answer;
 use crate::gc::reference::{Holder, HolderKind, Reference, Witness};
 use crate::gc::volume::VolumeName;
 use crate::host::engine::wire::Container;
-use crate::host::pulse;
-use claims::{Mounts, Target, Told};
+use claims::{Claim, Mounts, Target, Told};
 use raw::Needles;
 
-/// How long the look at one host path may take: a dead network file system answers never.
-const PATIENCE: Duration = Duration::from_secs(20);
-
 /// Where each host path that a container names leads.
-type Places = BTreeMap<PathBuf, BTreeSet<Whereabouts>>;
+type Places = BTreeMap<Text, Located>;
 
 /// The volumes of one container, each with the way it is named.
 type Held = BTreeMap<VolumeName, String>;
@@ -78,14 +75,11 @@ pub async fn ask(scene: Scene<'_>) -> Result<Answer, EvidenceError> {
         return Ok(answer);
     }
     let needles = needles(scene, &examined.told).await?;
-    let mut places = Places::new();
-    for (path, whose) in paths(&examined.told, scene.containers) {
-        let place = locate(Arc::clone(scene.index), path.clone(), &whose).await?;
-        places.insert(path, place);
-    }
+    let places = locate_all(scene.index, texts(&examined.told, scene.containers)).await?;
     let known = Known {
         needles,
         places,
+        everything: scene.index.observed().keys().chain(scene.index.classes().keys()).cloned().collect(),
         anonymous: scene.index.observed().keys().filter(|name| name.is_generated()).cloned().collect(),
         listed: scene.containers,
         driver: scene.info.driver.as_deref(),
@@ -125,52 +119,16 @@ async fn needles(scene: Scene<'_>, told: &[Told]) -> Result<Needles, EvidenceErr
     Ok(Needles::new(names))
 }
 
-/// Every host path that has to be located, with a directory that it stands in, for messages.
-fn paths(told: &[Told], listed: &[Container]) -> BTreeMap<PathBuf, String> {
-    let mut paths = BTreeMap::new();
-    for told in told {
-        for claim in &told.claims {
-            match &claim.target {
-                Target::Path(path) => {
-                    paths.insert(path.clone(), told.directory.clone());
-                }
-                Target::VolumesFrom(donor) => {
-                    for path in listed_donors(listed, donor).iter().flat_map(|donor| sources(donor)) {
-                        paths.insert(path, told.directory.clone());
-                    }
-                }
-                Target::Volume(_) => {}
-            }
+/// Every host path that has to be followed.
+fn texts(told: &[Told], listed: &[Container]) -> BTreeSet<Text> {
+    let text = |target: &Target| match target {
+        Target::Path(path) => vec![Text::Path(path.clone())],
+        Target::VolumesFrom(donor) => {
+            listed_donors(listed, donor).into_iter().flat_map(sources).map(Text::Path).collect()
         }
-    }
-    paths
-}
-
-/// On a thread of its own, because a path on a dead network file system blocks for ever.
-async fn locate(
-    index: Arc<VolumeIndex>,
-    path: PathBuf,
-    directory: &str,
-) -> Result<BTreeSet<Whereabouts>, EvidenceError> {
-    let refused = |why: &str| {
-        let containers = index.root().join("containers");
-        silent(format!(
-            "{}/{directory} names the host path {}, {why}; {}",
-            containers.display(),
-            path.display(),
-            way_out(directory)
-        ))
+        Target::Volume(_) => Vec::new(),
     };
-    let look = tokio::task::spawn_blocking({
-        let (index, path) = (Arc::clone(&index), path.clone());
-        move || index.locate(&path)
-    });
-    match pulse::bounded(PATIENCE, look).await {
-        Ok(Ok(Ok(whereabouts))) => Ok(whereabouts),
-        Ok(Ok(Err(error))) => Err(refused(&format!("which cannot be looked at ({error})"))),
-        Ok(Err(error)) => Err(refused(&format!("and looking at it failed ({error})"))),
-        Err(_) => Err(refused(&format!("which does not answer within {} s", PATIENCE.as_secs()))),
-    }
+    told.iter().flat_map(|told| &told.claims).flat_map(|claim| text(&claim.target)).collect()
 }
 
 /// The listed containers that `--volumes-from` may mean, in the order in which the engine looks: ID, name, start of an ID.
@@ -215,6 +173,7 @@ fn remark(told: &Told, held: &Held, shown: &str) -> Result<Option<String>, Strin
 struct Known<'a> {
     needles: Needles,
     places: Places,
+    everything: BTreeSet<VolumeName>,
     anonymous: Vec<VolumeName>,
     listed: &'a [Container],
     driver: Option<&'a str>,
@@ -251,7 +210,9 @@ impl Known<'_> {
                     held.entry(name.clone()).or_insert(how);
                 }
             }
-            answer.notes.extend(self.notes_of_ancestors(this, &shown));
+            answer.notes.extend(self.notes_of_paths(this, &shown));
+            let entries = self.entries(this).map(|(entry, how)| (entry.clone(), self.holder(this, how)));
+            answer.entry_holders.extend(entries);
             answer.references.extend(held.into_iter().map(|(volume, how)| Reference {
                 volume,
                 witness: Witness::ContainersOnDisk,
@@ -303,26 +264,64 @@ impl Known<'_> {
         for container in listed {
             let names = container.mounts.iter().filter_map(|mount| mount.name.as_deref());
             volumes.extend(names.filter_map(|name| VolumeName::new(name).ok()));
-            volumes
-                .extend(sources(container).flat_map(|path| self.inside(&path).cloned().collect::<Vec<_>>()));
+            volumes.extend(
+                sources(container)
+                    .flat_map(|path| self.inside(&path).into_iter().cloned().collect::<Vec<_>>()),
+            );
         }
         Some(volumes)
     }
 
-    fn inside(&self, path: &Path) -> impl Iterator<Item = &VolumeName> {
-        self.places.get(path).into_iter().flatten().filter_map(|whereabouts| match whereabouts {
+    /// The volumes that a path leads into: every one, where it cannot be followed (I2).
+    fn inside(&self, path: &Path) -> BTreeSet<&VolumeName> {
+        let Some(located) = self.located(path) else { return self.everything.iter().collect() };
+        if located.may_be_anywhere() {
+            return self.everything.iter().collect();
+        }
+        let inside = located.whereabouts.iter().filter_map(|whereabouts| match whereabouts {
             Whereabouts::Inside(name) => Some(name),
             Whereabouts::Above | Whereabouts::Quarantined(_) => None,
+        });
+        inside.collect()
+    }
+
+    fn located(&self, path: &Path) -> Option<&Located> {
+        self.places.get(&Text::Path(path.to_owned()))
+    }
+
+    /// The entries of the quarantine that a container's paths lead into.
+    fn entries<'t>(&'t self, told: &'t Told) -> impl Iterator<Item = (&'t EntryId, &'t str)> {
+        let entry = |whereabouts: &'t Whereabouts| match whereabouts {
+            Whereabouts::Quarantined(entry) => Some(entry),
+            Whereabouts::Inside(_) | Whereabouts::Above => None,
+        };
+        told.claims.iter().flat_map(move |claim| {
+            let located = claim.path().and_then(|path| self.located(path));
+            let places = located.into_iter().flat_map(|located| &located.whereabouts);
+            places.filter_map(entry).map(|entry| (entry, claim.how.as_str()))
         })
     }
 
-    fn notes_of_ancestors(&self, told: &Told, shown: &str) -> Vec<String> {
-        let paths: BTreeSet<&Path> = told.claims.iter().filter_map(|claim| claim.path()).collect();
-        let is_above =
-            |path: &&Path| self.places.get(*path).is_some_and(|places| places.contains(&Whereabouts::Above));
-        let above = paths.into_iter().filter(is_above);
-        let note = "which lies above every volume: no reference to any one of them";
-        above.map(|path| format!("{shown} binds {}, {note}", path.display())).collect()
+    fn notes_of_paths(&self, told: &Told, shown: &str) -> BTreeSet<String> {
+        let mut notes = BTreeSet::new();
+        for path in told.claims.iter().filter_map(Claim::path) {
+            let Some(located) = self.located(path) else { continue };
+            let path = path.display();
+            if located.whereabouts.contains(&Whereabouts::Above) {
+                notes.insert(format!(
+                    "{shown} binds {path}, which lies above every volume: no reference to any one of them"
+                ));
+            }
+            let everything = located.doubts.iter().filter(|doubt| doubt.concerns == Concerns::Everything);
+            notes.extend(everything.map(|doubt| {
+                format!(
+                    "{shown} names {path}: {}, so it may lead into any volume, and all are kept; {}",
+                    describe(doubt),
+                    way_out(&told.directory)
+                )
+            }));
+        }
+        notes
     }
 
     fn holder(&self, told: &Told, how: &str) -> Holder {

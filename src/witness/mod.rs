@@ -4,6 +4,7 @@
 //! Order matters: directories first, references second, so that what appears in between is held, not missed.
 
 pub mod binds;
+pub mod claims;
 pub mod closely;
 pub mod containers_on_disk;
 mod directories;
@@ -11,6 +12,7 @@ pub mod engine;
 pub mod in_place;
 pub mod index;
 pub mod kernel;
+pub mod locate;
 pub mod observe;
 pub mod operator;
 pub mod options;
@@ -25,8 +27,8 @@ use crate::gc::holds::Hold;
 use crate::gc::inventory::Answer;
 use crate::gc::reference::Witness;
 use crate::gc::volume::VolumeName;
-use crate::host::engine::wire::{Container, Info};
-use crate::host::engine::{Engine, EngineError};
+use crate::host::engine::wire::{Container, Info, Plugin};
+use crate::host::engine::{Asked, Engine, EngineError};
 use index::VolumeIndex;
 
 /// What every witness is given.
@@ -103,10 +105,14 @@ pub struct Evidence {
 
 /// Asks every other witness once. The kernel looks in directories and not at the scene, so that it may be asked while the scene is
 /// being set.
-pub async fn ask_others(scene: Scene<'_>, kernel: kernel::KernelAnswer) -> Result<Evidence, EvidenceError> {
+pub async fn ask_others(
+    scene: Scene<'_>,
+    kernel: kernel::KernelAnswer,
+    plugins: Asked<Vec<Plugin>>,
+) -> Result<Evidence, EvidenceError> {
     let answers = vec![
         engine::ask(scene)?,
-        binds::ask(scene).await?,
+        binds::ask(scene, plugins).await?,
         containers_on_disk::ask(scene).await?,
         kernel.answer,
         swarm::ask(scene).await?,

@@ -1,7 +1,6 @@
 //! One observation of the host: volumes and their directories first, then every witness, put together to an inventory.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
@@ -11,7 +10,7 @@ use super::engine::{Differs, Listed, Tries};
 use super::index::VolumeIndex;
 use super::root::Standing;
 use super::{
-    EvidenceError, Scene, ask_others, engine as engine_witness, in_place, kernel, on_a_thread, options, root,
+    EvidenceError, Scene, ask_others, claims, engine as engine_witness, in_place, kernel, on_a_thread, root,
     unlisted,
 };
 use crate::gc::entry::{Entry, EntryId};
@@ -21,9 +20,8 @@ use crate::gc::inventory::{EngineIdentity, Inventory};
 use crate::gc::reference::{Holder, Reference, Witness};
 use crate::gc::volume::{Class, Unmovable, Volume, VolumeIdentity, VolumeName};
 use crate::host::engine::{Answer, Asked, Engine, cluster, wire};
-use crate::host::proc::view;
-use crate::host::quarantine;
 use crate::host::volumes_dir::{Observed, VolumesDir};
+use crate::host::{engine_owner, quarantine};
 
 /// What an observation needs besides the engine.
 #[derive(Debug, Clone, Copy)]
@@ -72,6 +70,7 @@ async fn observe_once(
     // now is seen. What the engine calls a volume may come at any time.
     let Begun { info, listing, directory, not_here, looking, found } = begin(engine).await?;
     let root = info.docker_root_dir.clone();
+    let plugins = engine.ask_plugins();
     let (listed, kernel, indexed) = tokio::join!(
         engine_witness::list(engine),
         kernel::ask(engine, directory.as_deref(), found),
@@ -85,7 +84,7 @@ async fn observe_once(
         reason = "null means no volumes; the decoder refuses a missing field"
     )]
     let volumes = volumes.unwrap_or_default();
-    let evidence = ask_others(scene(engine, &info, &containers, &index, context), kernel).await?;
+    let evidence = ask_others(scene(engine, &info, &containers, &index, context), kernel, plugins).await?;
     // Podman's root proves nothing, having no container directories; what Podman is refused for is another reason.
     let proving = directory.as_deref().filter(|_| !engine.is_podman());
     let standing = proving.map(|root| root::standing(root, &info, &containers, &volumes, &index));
@@ -138,9 +137,10 @@ pub async fn ask_again(
     index: &Arc<VolumeIndex>,
     context: Context<'_>,
 ) -> Result<Held, EvidenceError> {
+    let plugins = engine.ask_plugins();
     let (info, containers) = engine_witness::containers(engine).await?;
     let kernel = kernel::ask(engine, index.directory(), index.observed().keys().cloned().collect()).await?;
-    let evidence = ask_others(scene(engine, &info, &containers, index, context), kernel).await?;
+    let evidence = ask_others(scene(engine, &info, &containers, index, context), kernel, plugins).await?;
     let mut held = Held { mounted: evidence.mounted, ..Held::default() };
     for answer in evidence.answers {
         for reference in answer.references {
@@ -201,8 +201,8 @@ async fn make_index(
     on_a_thread(move || {
         let volumes = listed.volumes.as_deref().unwrap_or_default();
         let classes = with_quarantined(directory.as_deref(), classes)?;
-        let paths = options::paths(&index, volumes)?;
-        Ok((Arc::new(index.with_classes(classes).with_option_paths(paths)), listed))
+        let claims = claims::volumes::claims(&index, volumes);
+        Ok((Arc::new(index.with_classes(classes).with_claims(claims)), listed))
     })
     .await
 }
@@ -241,20 +241,21 @@ async fn index_of(
     directory: Option<Arc<VolumesDir>>,
     looking: Looking,
 ) -> Result<VolumeIndex, EvidenceError> {
-    let view = match &directory {
-        Some(_) => view::host_root().map_err(|error| EvidenceError::Silent {
-            witness: Witness::BindSources,
-            why: error.to_string(),
-        })?,
-        None => PathBuf::from("/"),
-    };
     let on_disk = looking.inside().await?;
     let root = root.to_owned();
     on_a_thread(move || {
+        let view = directory.as_ref().map(|directory| engine_owner::view(directory.volumes())).transpose();
+        let view = view.map_err(|error| EvidenceError::Silent {
+            witness: Witness::BindSources,
+            why: format!("the files that the engine sees cannot be looked at: {error}"),
+        })?;
         let index = VolumeIndex::new(&root, directory, on_disk).map_err(|error| {
             EvidenceError::Nonsense(format!("the docker root {root} cannot be looked at: {error}"))
         })?;
-        Ok(index.seen_through(view))
+        Ok(match view {
+            Some(view) => index.seen_through(Arc::new(view)),
+            None => index,
+        })
     })
     .await
 }

@@ -1,87 +1,26 @@
-//! Where else the data of a volume is: paths in its driver options, in its `opts.json`, and behind a `_data` that is a link. What
-//! such a path leads into is held by that volume.
+//! The options of a volume on disk, which the engine mounts whatever its API shows.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
 
 use serde::de::Error as _;
 
-use super::EvidenceError;
-use super::index::{OptionPath, VolumeIndex, without_links};
-use crate::gc::reference::{Holder, HolderKind, Witness};
-use crate::gc::volume::{Unmovable, VolumeName};
-use crate::host::engine::wire;
+use crate::gc::volume::VolumeName;
 use crate::host::volumes_dir::VolumesDir;
 
-/// Every host path that a volume uses beside or instead of its own directory.
-pub fn paths(index: &VolumeIndex, listed: &[wire::Volume]) -> Result<Vec<OptionPath>, EvidenceError> {
-    let no_options = BTreeMap::new();
-    let mut paths: Vec<OptionPath> = listed
-        .iter()
-        .flat_map(|volume| option_paths(volume.name.as_str(), volume.options.as_ref().unwrap_or(&no_options)))
-        .collect();
-    let Some(directory) = index.directory() else { return Ok(paths) };
-    for (name, seen) in index.observed() {
-        if seen.unmovable.contains(&Unmovable::OptionsFile) {
-            paths.extend(option_paths(name.as_str(), &options_on_disk(directory, name)?));
-        }
-        if seen.unmovable.contains(&Unmovable::NotADirectory) {
-            paths.push(linked_path(directory, name, index.view())?);
-        }
-    }
-    Ok(paths)
-}
-
-/// Every absolute path in the driver options, whatever the option is called: `device=/x`, `o=lowerdir=/a:/b,upperdir=/c`.
-fn option_paths(volume: &str, options: &BTreeMap<String, String>) -> Vec<OptionPath> {
-    let is_bind = options
-        .iter()
-        .any(|(key, value)| key == "o" && value.split(',').any(|option| matches!(option, "bind" | "rbind")));
-    options
-        .iter()
-        .flat_map(|(key, value)| value.split([',', '=', ':']).map(move |part| (key, value, part)))
-        .filter(|(_, _, part)| part.starts_with('/'))
-        .map(|(key, value, part)| OptionPath {
-            path: PathBuf::from(part),
-            holder: Holder {
-                kind: HolderKind::Volume,
-                id: volume.to_owned(),
-                name: volume.to_owned(),
-                detail: "its driver options lead into this volume".to_owned(),
-            },
-            // A network file system's device is none of this host's paths: `:/export`, `//server/share`.
-            is_local_device: key == "device" && part == value && (is_bind || part.starts_with("/dev/")),
-        })
-        .collect()
-}
-
-/// What a volume whose data directory is a link uses instead: the engine follows the link when it mounts the volume.
-fn linked_path(directory: &VolumesDir, name: &VolumeName, view: &Path) -> Result<OptionPath, EvidenceError> {
-    let data = directory.path_of(name).join("_data");
-    let path = without_links(view, &data).map_err(|error| {
-        EvidenceError::Nonsense(format!("{} cannot be followed: {error}", data.display()))
-    })?;
-    let holder = Holder {
-        kind: HolderKind::Volume,
-        id: name.to_string(),
-        name: name.to_string(),
-        detail: "its data directory is a link into this volume".to_owned(),
-    };
-    Ok(OptionPath { path, holder, is_local_device: false })
-}
-
-/// The options that the engine mounts a volume with, under the names that the API has for them. A file that cannot be read or
-/// understood hides what it leads into (I2).
+/// The options that the engine mounts a volume with, under the names that the API has for them.
+///
+/// # Errors
+///
+/// Why the file cannot be read or understood, and what to do: it hides what the volume leads into (I2).
 pub(super) fn options_on_disk(
     directory: &VolumesDir,
     name: &VolumeName,
-) -> Result<BTreeMap<String, String>, EvidenceError> {
-    let silent = |why: String| EvidenceError::Silent {
-        witness: Witness::BindSources,
-        why: format!(
-            "{}/opts.json {why}; it tells what volume {name} mounts. Mend the file or remove the volume",
+) -> Result<BTreeMap<String, String>, String> {
+    let silent = |why: String| {
+        format!(
+            "{}/opts.json {why}; it tells what the volume mounts. Mend the file or remove the volume",
             directory.path_of(name).display()
-        ),
+        )
     };
     let text = directory.options_file(name).map_err(|error| silent(format!("cannot be read ({error})")))?;
     parse(&text).map_err(|error| silent(format!("is not understood ({error})")))

@@ -18,8 +18,9 @@ use std::sync::Arc;
 
 use self::template::{Lead, Template};
 use self::wire::{Mount, Service, Task, TaskSpec};
-use super::index::{VolumeIndex, Whereabouts};
-use super::{EvidenceError, Scene, binds};
+use super::index::VolumeIndex;
+use super::locate::{Text, Whereabouts, locate_one};
+use super::{EvidenceError, Scene};
 use crate::gc::inventory::Answer;
 use crate::gc::reference::{Holder, HolderKind, Reference, Witness};
 use crate::gc::volume::{Class, VolumeName};
@@ -295,7 +296,10 @@ async fn reach(index: &Arc<VolumeIndex>, lead: &Lead) -> Result<Vec<Reach>, Evid
         Lead::Path(path) => (path, None),
         Lead::Below(path, begins) => (path, Some(begins)),
     };
-    let (places, _) = binds::locate(Arc::clone(index), path.clone(), Witness::Swarm).await?;
+    let located = locate_one(index, Text::Path(path.clone())).await?;
+    if located.may_be_anywhere() {
+        return Ok(vec![Reach::All]);
+    }
     let reach = |whereabouts| match (whereabouts, begins) {
         (Whereabouts::Quarantined(_), _) => None,
         (Whereabouts::Inside(volume), _) => Some(Reach::One(volume)),
@@ -304,7 +308,7 @@ async fn reach(index: &Arc<VolumeIndex>, lead: &Lead) -> Result<Vec<Reach>, Evid
             can_go_on(path, begins, &index.root().join("volumes")).then_some(Reach::All)
         }
     };
-    Ok(places.into_iter().filter_map(reach).collect())
+    Ok(located.whereabouts.into_iter().filter_map(reach).collect())
 }
 
 /// Whether a step whose name begins with `begins`, in a directory above the volumes, can be the next one towards them. Where the

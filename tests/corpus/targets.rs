@@ -15,13 +15,14 @@ use volgc::host::proc::mountinfo::parse_mountinfo;
 use volgc::host::quarantine::{BadManifest, parse_manifest};
 use volgc::report::text::safe;
 use volgc::schedule::{Schedule, Zone};
+use volgc::witness::claims::{cdi, host_config as claimed};
 use volgc::witness::{containers_on_disk, options, swarm};
 
 /// One target: its name, which is that of its corpus, and what is asserted.
 pub(crate) type Target = (&'static str, fn(&[u8]));
 
 /// Every target.
-pub(crate) const TARGETS: [Target; 10] = [
+pub(crate) const TARGETS: [Target; 12] = [
     ("mountinfo", mountinfo),
     ("containers", containers),
     ("engine_answers", engine_answers),
@@ -31,6 +32,8 @@ pub(crate) const TARGETS: [Target; 10] = [
     ("config", config),
     ("crontab", crontab),
     ("options", opts),
+    ("host_config", host_config),
+    ("specification", specification),
     ("shown", shown),
 ];
 
@@ -74,6 +77,35 @@ pub(crate) fn mountinfo(input: &[u8]) {
     assert_eq!(lines.len(), 1);
     assert_eq!(lines[0].root, [b"/", root.as_slice()].concat());
     assert_eq!(lines[0].point, [b"/", point.as_slice()].concat());
+}
+
+/// A file is understood exactly when it is an object, and no device in it is overlooked.
+pub(crate) fn host_config(input: &[u8]) {
+    let value = serde_json::from_slice::<Value>(input).ok().filter(Value::is_object);
+    let read = claimed::parse(input);
+    assert_eq!(read.is_ok(), value.is_some());
+    let (Ok(read), Some(value)) = (read, value) else { return };
+    for device in value["Devices"].as_array().into_iter().flatten() {
+        let path = device["PathOnHost"].as_str().filter(|path| path.contains('/'));
+        assert!(path.is_none_or(|path| read.values.iter().any(|(_, value)| value == path)), "{path:?}");
+    }
+    let requests = value["DeviceRequests"].as_array().map_or(0, Vec::len);
+    assert_eq!(read.wishes.len(), requests);
+}
+
+/// Whatever is understood, JSON or YAML, no mount of a device in it is overlooked. What is no specification is refused.
+pub(crate) fn specification(input: &[u8]) {
+    let read = cdi::parse(input);
+    let Ok(value) = serde_json::from_slice::<Value>(input) else { return };
+    let Ok(read) = read else { return };
+    assert!(value["kind"].is_string());
+    let paths = read.paths(&cdi::Wish::Any);
+    for device in value["devices"].as_array().into_iter().flatten() {
+        for mount in device["containerEdits"]["mounts"].as_array().into_iter().flatten() {
+            let path = mount["hostPath"].as_str().filter(|path| path.contains('/'));
+            assert!(path.is_none_or(|path| paths.contains(path)), "{path:?}");
+        }
+    }
 }
 
 /// As `seq_path` of the kernel escapes for mountinfo.

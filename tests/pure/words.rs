@@ -42,8 +42,7 @@ fn every_word_is_distinct_and_in_snake_case() {
         one.word()
     });
     are_words(&every_unmovable(), volgc::gc::volume::Unmovable::word);
-    let holders =
-        every![HolderKind: Container, UnloadedContainer, Volume, Mount, Process, Service, UnknownSwarm, Hold];
+    let holders = every![HolderKind: Container, UnloadedContainer, Volume, Plugin, Mount, Process, Service, UnknownSwarm, Hold];
     are_words(&holders, |one| one.word());
     let happenings = every![
         Happening: Quarantined, RolledBack, InDoubt, Restored, Released, Deleted, HoldGiven, HoldReleased, HoldExpired,

@@ -10,15 +10,16 @@ use super::in_place;
 use super::{Order, Situation, after};
 use crate::gc::ledger::Clock;
 use crate::gc::policy::{Decision, Disposition, Limits};
-use crate::gc::reference::HolderKind;
+use crate::gc::reference::{HolderKind, Reference};
 use crate::gc::verdict::{Action, Reason, Verdict};
 use crate::gc::volume::{Class, Unmovable, Volume, VolumeName};
 
 pub(super) fn volume_verdict(situation: Situation<'_>, volume: &Volume, order: &Order) -> Verdict {
     // I1: whatever else is true, a volume that anything holds is kept.
-    if let Some(reference) = situation.inventory.references(&volume.name).first() {
-        let others = situation.inventory.references(&volume.name).len() - 1;
-        let holder = &reference.holder;
+    let references = situation.inventory.references(&volume.name);
+    if let Some(holder) = references.first().map(|reference| &reference.holder) {
+        let who = |reference: &'_ Reference| (reference.holder.kind, reference.holder.id.clone());
+        let others = references.iter().map(who).collect::<BTreeSet<_>>().len() - 1;
         let more = if others == 0 { String::new() } else { format!(" and {others} more") };
         let who = if holder.kind == HolderKind::Hold {
             format!("an operator: {}", holder.name)

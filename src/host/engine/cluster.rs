@@ -43,6 +43,7 @@ mod tests {
             docker_root_dir: "/var/lib/docker".to_owned(),
             driver: None,
             live_restore_enabled: None,
+            cdi_spec_dirs: None,
             swarm: swarm.map(|(state, control_available)| SwarmInfo {
                 local_node_state: state.to_owned(),
                 control_available,

@@ -162,6 +162,12 @@ impl Engine {
         Asked::begin("GET /info", async move { engine.info().await })
     }
 
+    /// `GET /plugins`, of the managed ones, while other things are done.
+    pub fn ask_plugins(&self) -> Asked<Vec<wire::Plugin>> {
+        let engine = self.clone();
+        Asked::begin("GET /plugins", async move { engine.get("/plugins").await })
+    }
+
     /// What a look begins with: `GET /info`, and the list of volumes, which is under way.
     pub async fn begin_look(&self) -> Result<(wire::Info, Asked<Answer<wire::Volumes>>), EngineError> {
         if let Some(Prefetched { info, volumes, .. }) = self.kept.take() {

@@ -36,7 +36,10 @@ macro_rules! objects {
 }
 pub(crate) use objects;
 
-objects! { Version Component Info SwarmInfo Volumes Volume Container Mount }
+objects! {
+    Version Component Info SwarmInfo Volumes Volume Container Mount
+    Plugin PluginSettings PluginMount PluginDevice PluginOnDisk
+}
 
 /// `GET /version`.
 #[derive(Debug, Clone, Deserialize)]
@@ -92,6 +95,9 @@ pub struct Info {
     /// Swarm. Missing is unknown, not absent.
     #[serde(default)]
     pub swarm: Option<SwarmInfo>,
+    /// Where it looks for CDI specifications; engines before 25 do not say.
+    #[serde(rename = "CDISpecDirs", default)]
+    pub cdi_spec_dirs: Option<Vec<String>>,
 }
 
 /// The engine's part in a swarm.
@@ -203,6 +209,64 @@ pub struct Mount {
     /// Where it is in the container.
     #[serde(default)]
     pub destination: Option<String>,
+}
+
+/// One managed plugin of `GET /plugins`.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "PascalCase", remote = "Self")]
+pub struct Plugin {
+    /// Its ID.
+    pub id: String,
+    /// Its name.
+    pub name: String,
+    /// Whether it runs.
+    pub enabled: bool,
+    /// What an administrator may have set.
+    pub settings: PluginSettings,
+}
+
+/// The settings of a plugin. A list that is missing is unknown; Go writes an empty one as null or `[]`.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "PascalCase", remote = "Self")]
+pub struct PluginSettings {
+    /// What of the host it mounts.
+    #[serde(deserialize_with = "Option::deserialize")]
+    pub mounts: Option<Vec<PluginMount>>,
+    /// Which devices of the host it gets.
+    #[serde(deserialize_with = "Option::deserialize")]
+    pub devices: Option<Vec<PluginDevice>>,
+    /// Its environment, as `NAME=value`.
+    #[serde(deserialize_with = "Option::deserialize")]
+    pub env: Option<Vec<String>>,
+    /// Its arguments.
+    #[serde(deserialize_with = "Option::deserialize")]
+    pub args: Option<Vec<String>>,
+}
+
+/// A mount of a plugin.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "PascalCase", remote = "Self")]
+pub struct PluginMount {
+    /// The host path; null or empty while none is set.
+    #[serde(default)]
+    pub source: Option<String>,
+}
+
+/// A device of a plugin.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "PascalCase", remote = "Self")]
+pub struct PluginDevice {
+    /// The host path.
+    #[serde(default)]
+    pub path: Option<String>,
+}
+
+/// A plugin in its `config.json`.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(remote = "Self")]
+pub struct PluginOnDisk {
+    /// The plugin, as the API tells it.
+    pub plugin: Plugin,
 }
 
 #[cfg(test)]

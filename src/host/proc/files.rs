@@ -89,7 +89,7 @@ impl Use {
 
 /// The `mnt_id` in an fdinfo.
 #[expect(clippy::disallowed_methods, reason = "without a mount ID the path alone is compared")]
-pub(super) fn mount_id(fdinfo: &str) -> Result<Option<u64>, ProcError> {
+pub(in crate::host) fn mount_id(fdinfo: &str) -> Result<Option<u64>, ProcError> {
     let Some(text) = task::read_whole(fdinfo)? else { return Ok(None) };
     let text = String::from_utf8_lossy(&text);
     Ok(text.lines().find_map(|line| line.strip_prefix("mnt_id:")?.trim().parse().ok()))

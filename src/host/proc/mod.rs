@@ -83,7 +83,7 @@ pub enum ProcError {
 }
 
 impl ProcError {
-    fn new(path: &str, source: Errno) -> Self {
+    pub(in crate::host) fn new(path: &str, source: Errno) -> Self {
         let path = path.to_owned();
         match source {
             Errno::ACCESS | Errno::PERM => Self::Denied { path, source },
@@ -96,6 +96,21 @@ impl ProcError {
 pub fn own_mounts() -> Result<Vec<MountLine>, ProcError> {
     let path = "/proc/self/mountinfo";
     namespaces::read_table(path)?.ok_or_else(|| ProcError::new(path, Errno::NOENT))
+}
+
+/// The whole of a file of `/proc`; none when what it shows has ended.
+pub fn read(path: &str) -> Result<Option<Vec<u8>>, ProcError> {
+    task::read_whole(path)
+}
+
+/// The names in a directory of `/proc` that are numbers; none when what it shows has ended.
+pub fn numbers_in(path: &str) -> Result<Option<Vec<u32>>, ProcError> {
+    task::numbers(path)
+}
+
+/// The mounts of the namespace that a process is in, as it sees them; none when it has ended.
+pub fn mounts_of(process: u32) -> Result<Option<Vec<MountLine>>, ProcError> {
+    namespaces::read_table(&format!("/proc/{process}/mountinfo"))
 }
 
 /// The mount an open file was reached through, and its path as the kernel knows it.

@@ -1,29 +1,27 @@
-//! Where the host's paths are, for a process that has a root directory of its own: in a container `/srv` is not the host's `/srv`,
+//! Whose files are the host's, for a process that has a root directory of its own: in a container `/srv` is not the host's `/srv`,
 //! and a link there leads elsewhere, or is not there at all.
-
-use std::path::PathBuf;
 
 use rustix::io::Errno;
 
 use super::mountinfo::MountLine;
-use super::{ProcError, namespaces, own_mounts};
+use super::{ProcError, namespaces, own_mounts, task};
 
-/// The root directory of process 1, from here (`proc(5)`, `/proc/PID/root`). To look through it takes `CAP_SYS_PTRACE`.
-const FIRST: &str = "/proc/1/root";
+/// The first process of the host.
+const FIRST: u32 = 1;
 
-/// What to put before a path of the host to look at it from here: `/`, or in a container that sees the host's processes the
-/// root directory of the first of them.
+/// A process that sees the host's files at their paths: this one, or in a container that sees the host's processes the first of
+/// them.
 ///
 /// A sandbox of systemd has a mount namespace of its own too, but shows the same file system at `/`.
 ///
 /// # Errors
 ///
 /// When the mounts of this process or of process 1 cannot be read.
-pub fn host_root() -> Result<PathBuf, ProcError> {
+pub fn host_process() -> Result<u32, ProcError> {
     let own = own_mounts()?;
     let path = "/proc/1/mountinfo";
     let first = namespaces::read_table(path)?.ok_or_else(|| ProcError::new(path, Errno::NOENT))?;
-    Ok(PathBuf::from(if is_elsewhere(&own, &first) { FIRST } else { "/" }))
+    if is_elsewhere(&own, &first) { Ok(FIRST) } else { task::own() }
 }
 
 /// Whether the two have different directories at `/`. Mounts may be stacked there; the last one is seen.
@@ -64,6 +62,6 @@ mod tests {
 
     #[test]
     fn here_it_is_the_same() {
-        assert_eq!(host_root().unwrap(), PathBuf::from("/"));
+        assert_eq!(host_process().unwrap(), std::process::id());
     }
 }

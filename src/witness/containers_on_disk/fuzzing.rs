@@ -18,6 +18,7 @@ pub fn held(files: &[(&str, &[u8])], volumes: &[VolumeName]) -> Result<BTreeSet<
         .collect();
     let told = [Told::new("0123456789ab".to_owned(), contents)];
     let known = Known {
+        everything: BTreeSet::new(),
         needles: Needles::new(volumes.iter().cloned()),
         places: Places::new(),
         anonymous: volumes.iter().filter(|name| name.is_generated()).cloned().collect(),

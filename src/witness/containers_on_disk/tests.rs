@@ -3,7 +3,10 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::*;
+use crate::host::view::View;
 use crate::host::volumes_dir::VolumesDir;
+use crate::witness::index::VolumeIndex;
+use crate::witness::locate::resolve;
 
 mod damage;
 mod directories;
@@ -78,9 +81,14 @@ impl Root {
         let examined = files::examine(&index, &listed, &self.acknowledged)?;
         let mut names: Vec<VolumeName> = index.observed().keys().cloned().collect();
         names.extend(self.other_volumes.iter().map(|name| VolumeName::new(*name).unwrap()));
-        let places = paths(&examined.told, &self.listed);
-        let places = places.into_keys().map(|path| (path.clone(), index.locate(&path).unwrap())).collect();
+        let view = View::of_process(std::process::id(), 0).unwrap();
+        let found = |text: &Text| resolve(index.map(), &view, Ok(Path::new("/")), text);
+        let places = texts(&examined.told, &self.listed)
+            .into_iter()
+            .map(|text| (text.clone(), found(&text)))
+            .collect();
         let known = Known {
+            everything: BTreeSet::new(),
             needles: Needles::new(names),
             places,
             anonymous: self.index().observed().keys().filter(|name| name.is_generated()).cloned().collect(),

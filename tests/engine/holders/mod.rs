@@ -2,5 +2,6 @@
 
 mod accidents;
 mod every_kind;
+mod paths;
 mod swarm;
 mod traps;

@@ -140,7 +140,9 @@ impl Fake {
                 .unwrap_or_else(|error| panic!("cannot make {}: {error}", path.display()));
             path
         };
-        make(root.join("containers").join(CONTAINER_ID));
+        let beside = make(root.join("containers").join(CONTAINER_ID));
+        fs::write(beside.join("hostconfig.json"), "{}")
+            .unwrap_or_else(|error| panic!("cannot write to {}: {error}", beside.display()));
         tree::fill(&make(root.join("volumes/orphan/_data")), 1);
         tree::fill(&make(root.join("volumes/used/_data")), 2);
         let root = root.display().to_string();

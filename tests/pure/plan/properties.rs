@@ -20,7 +20,7 @@ use volgc::gc::verdict::{Action, Reason, Step};
 use volgc::gc::volume::{Class, Unmovable, Volume, VolumeIdentity};
 
 fn every_kind() -> Vec<HolderKind> {
-    every![HolderKind: Container, UnloadedContainer, Volume, Mount, Process, Service, UnknownSwarm, Hold]
+    every![HolderKind: Container, UnloadedContainer, Volume, Plugin, Mount, Process, Service, UnknownSwarm, Hold]
 }
 
 fn is_by_hand(order: &Order) -> bool {
