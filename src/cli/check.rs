@@ -43,6 +43,9 @@ pub(super) async fn run(context: &Context<'_>) -> Result<Exit, CliError> {
     );
     line(&mut text, "docker root", &safe(&identity.root));
     line(&mut text, "volumes", &look.observation.inventory.volumes().len().to_string());
+    for alert in look.observation.inventory.alerts() {
+        line(&mut text, "warning", &safe(alert));
+    }
     for note in look.observation.inventory.notes() {
         line(&mut text, "note", &safe(note));
     }

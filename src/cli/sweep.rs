@@ -46,6 +46,9 @@ pub(super) async fn pass(context: &Context<'_>, command: &str, order: &Order) ->
     let mut sweeper =
         Sweeper { engine: &engine, settings: &settings, ledger: &mut ledger, whoami: &whoami, stop: &stop };
     let swept = sweeper.sweep(order).await?;
+    for alert in swept.look.observation.inventory.alerts() {
+        tracing::warn!("{}", safe(alert));
+    }
     output::print(&told(&swept, settings.policy.mode, order))?;
     let exit = exit_of(&swept);
     Ok(if exit == Exit::Done { exit_of_order(&swept, order) } else { exit })

@@ -33,12 +33,14 @@ pub struct Answer {
     pub entry_holders: Vec<(EntryId, Holder)>,
     /// What an administrator may want to know but what is no reference, as an ancestor bind.
     pub notes: Vec<String>,
+    /// What an administrator has to know: one thing that keeps many volumes, or may (I14).
+    pub alerts: Vec<String>,
 }
 
 impl Answer {
     /// An answer without notes.
     pub fn new(witness: Witness, references: Vec<Reference>) -> Self {
-        Self { witness, references, entry_holders: Vec::new(), notes: Vec::new() }
+        Self { witness, references, entry_holders: Vec::new(), notes: Vec::new(), alerts: Vec::new() }
     }
 }
 
@@ -65,6 +67,7 @@ pub struct Inventory {
     references: BTreeMap<VolumeName, Vec<Reference>>,
     entry_holders: BTreeMap<EntryId, Vec<Holder>>,
     notes: Vec<String>,
+    alerts: Vec<String>,
 }
 
 impl Inventory {
@@ -81,12 +84,13 @@ impl Inventory {
         let mut answered = BTreeSet::new();
         let mut references: BTreeMap<VolumeName, Vec<Reference>> = BTreeMap::new();
         let mut entry_holders: BTreeMap<EntryId, Vec<Holder>> = BTreeMap::new();
-        let mut notes = Vec::new();
+        let (mut notes, mut alerts) = (Vec::new(), Vec::new());
         for answer in answers {
             if !answered.insert(answer.witness) {
                 return Err(IncompleteInventory::Twice(answer.witness));
             }
             notes.extend(answer.notes);
+            alerts.extend(answer.alerts);
             for (entry, holder) in answer.entry_holders {
                 entry_holders.entry(entry).or_default().push(holder);
             }
@@ -107,7 +111,7 @@ impl Inventory {
             return Err(IncompleteInventory::DuplicateVolume(twice.name.clone()));
         }
         let volumes = volumes.into_iter().map(|volume| (volume.name.clone(), volume)).collect();
-        Ok(Self { taken_at, engine, volumes, references, entry_holders, notes })
+        Ok(Self { taken_at, engine, volumes, references, entry_holders, notes, alerts })
     }
 
     /// When the last witness had answered.
@@ -160,6 +164,11 @@ impl Inventory {
     /// Who holds the data of quarantine entries.
     pub fn entry_holders(&self) -> &BTreeMap<EntryId, Vec<Holder>> {
         &self.entry_holders
+    }
+
+    /// What keeps many volumes at once, or may.
+    pub fn alerts(&self) -> &[String] {
+        &self.alerts
     }
 
     /// Remarks of the witnesses.

@@ -45,6 +45,7 @@ const FACTS: StatxFlags = StatxFlags::TYPE
     .union(StatxFlags::SIZE)
     .union(StatxFlags::BLOCKS)
     .union(StatxFlags::MTIME)
+    .union(StatxFlags::CTIME)
     .union(StatxFlags::MNT_ID);
 
 /// `AT_STATX_DONT_SYNC`: what the kernel has at hand will do. A network or FUSE server that does not answer must not
@@ -207,6 +208,7 @@ pub(super) struct Names {
     bytes: Vec<u8>,
     /// Inode number, and where the name starts in `bytes`.
     entries: Vec<(u64, usize)>,
+    popped: u64,
 }
 
 impl Names {
@@ -220,7 +222,14 @@ impl Names {
 
     /// Takes the next name; `get` tells what it is, until the next `push`.
     pub(super) fn pop(&mut self) -> Option<usize> {
-        self.entries.pop().map(|(_, start)| start)
+        let (inode, start) = self.entries.pop()?;
+        self.popped = inode;
+        Some(start)
+    }
+
+    /// The inode of the name that was taken last; 0 where the listing does not say what it is.
+    pub(super) fn popped_inode(&self) -> u64 {
+        self.popped
     }
 
     #[expect(clippy::disallowed_methods, reason = "`start` is an offset that this buffer gave out")]
@@ -305,7 +314,9 @@ impl Reader {
                 continue;
             }
             let kind = if entry.file_type() == FileType::Directory { &mut *directories } else { &mut *files };
-            kind.push(entry.ino(), name);
+            // Without its type, an entry is to be looked at in any case.
+            let inode = if entry.file_type() == FileType::Unknown { 0 } else { entry.ino() };
+            kind.push(inode, name);
         }
         files.sort();
         directories.sort();

@@ -201,7 +201,8 @@ impl<'a> Report<'a> {
             .collect();
         let mismatches = super::mismatch::notes(look);
         let quarantine = entry_lines(look, sizes);
-        let mut notes = inventory.notes().to_vec();
+        let mut notes = inventory.alerts().to_vec();
+        notes.extend_from_slice(inventory.notes());
         notes.extend(mismatches);
         Self {
             schema_version: SCHEMA_VERSION,

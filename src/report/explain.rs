@@ -110,6 +110,9 @@ fn volume_story(
     for why in &volume.unmovable {
         line(text, "movable", &format!("no: {} ({})", why.sentence(), why.word()));
     }
+    if let Some(place) = look.observation.mounted.get(name) {
+        line(text, "mounted", &format!("at {}", safe(place)));
+    }
     if volume.unmovable == [Unmovable::DriverOptions] {
         let permitted = if settings.policy.permits_in_place(volume) {
             "the rule permits it"

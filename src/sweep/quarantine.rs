@@ -149,8 +149,8 @@ impl Mover<'_> {
         if let Some(reference) = held.volumes.get(name).and_then(|held| held.first()) {
             return Ok(Some(held_by(reference)));
         }
-        if held.mounted.contains(name) {
-            return Ok(Some(Unmovable::Mounted.sentence().to_owned()));
+        if let Some(place) = held.mounted.get(name) {
+            return Ok(Some(format!("{}: at {place}", Unmovable::Mounted.sentence())));
         }
         let process = kernel::processes_in(self.volumes.volumes(), name.as_str()).await?;
         Ok(process

@@ -3,28 +3,39 @@
 //! The same questions are asked of all volumes for the inventory, of one before and after its data is renamed, and of an entry of
 //! the quarantine before it is deleted: each is a [`Target`] of one or more [`Place`]s.
 
+mod backing;
+mod clues;
+mod mounts;
 mod places;
+mod reach;
+mod uses;
+mod views;
+mod ways;
+mod words;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, HashMap};
 use std::os::fd::BorrowedFd;
 use std::time::Duration;
 
 pub use places::{Place, Target};
+pub use reach::Fence;
+pub use uses::Inside;
 
 use super::EvidenceError;
 use crate::gc::entry::EntryId;
 use crate::gc::inventory::Answer;
 use crate::gc::reference::{Holder, HolderKind, Reference, Witness};
 use crate::gc::volume::VolumeName;
+use crate::host::directory;
 use crate::host::engine::Engine;
-use crate::host::proc::files::{self, FilePath, Use};
+use crate::host::engine::wire::Container;
 use crate::host::proc::mountinfo::MountLine;
-use crate::host::proc::namespaces::{self, Namespace};
-use crate::host::proc::{self, ProcError, sight, task};
+use crate::host::proc::{self, ProcError, sight};
 use crate::host::pulse;
 use crate::host::quarantine::{QuarantineDir, directories_of};
 use crate::host::volumes_dir::VolumesDir;
-use places::{Concern, Places, Points, Views};
+use places::Places;
+use rustix::io::Errno;
 
 /// How long the kernel may take. It answers from memory; only a lock that is never given back makes it wait.
 const PATIENCE: Duration = Duration::from_mins(1);
@@ -38,8 +49,8 @@ const PAUSE: Duration = Duration::from_millis(50);
 pub struct KernelAnswer {
     /// Mounts of a volume or of something in it, in any namespace.
     pub answer: Answer,
-    /// Volumes with a mount on or below their directory, in any namespace: they cannot be moved.
-    pub mounted: BTreeSet<VolumeName>,
+    /// Volumes with a mount on or below their directory, in any namespace: they cannot be moved. And where one of them is.
+    pub mounted: BTreeMap<VolumeName, String>,
 }
 
 /// What the kernel says of some targets.
@@ -47,8 +58,36 @@ pub struct KernelAnswer {
 pub struct Mounts<K> {
     /// Mounts of a target or of something in it.
     pub holders: Vec<(K, Holder)>,
-    /// Targets with a mount on or below them.
-    pub mounted: BTreeSet<K>,
+    /// Targets with a mount on or below them, and where one of them is.
+    pub mounted: BTreeMap<K, String>,
+    /// What shows all of them, and is no reference to any one.
+    pub notes: Vec<String>,
+    /// Who holds many, or may.
+    pub alerts: Vec<String>,
+}
+
+impl KernelAnswer {
+    /// The same, with the names of containers, of which the kernel knows the ID alone.
+    #[must_use]
+    pub fn with_names(mut self, containers: &[Container]) -> Self {
+        let names: HashMap<&str, &str> = containers
+            .iter()
+            .filter_map(|container| Some((container.id.get(..words::SHORT)?, container.name())))
+            .collect();
+        let name = |text: &mut String| {
+            let start = text.find(words::CONTAINER).map(|start| start + words::CONTAINER.len());
+            let short = start.and_then(|start| text.get(start..start + words::SHORT)).map(str::to_owned);
+            let Some(short) = short else { return };
+            if let Some(name) = names.get(short.as_str()) {
+                *text = text.replacen(&short, &format!("{name} ({short})"), 1);
+            }
+        };
+        self.answer.references.iter_mut().for_each(|reference| name(&mut reference.holder.detail));
+        self.answer.entry_holders.iter_mut().for_each(|(_, holder)| name(&mut holder.detail));
+        self.answer.alerts.iter_mut().for_each(name);
+        self.mounted.values_mut().for_each(name);
+        self
+    }
 }
 
 /// Which of the volumes with a directory some mount in some mount namespace shows, or has something mounted in them.
@@ -60,7 +99,7 @@ pub async fn ask(
     let elsewhere = |why: &str| {
         let mut answer = Answer::new(Witness::Kernel, Vec::new());
         answer.notes.push(format!("mounts and processes were not looked at: {why}"));
-        KernelAnswer { answer, mounted: BTreeSet::new() }
+        KernelAnswer { answer, mounted: BTreeMap::new() }
     };
     let Some(socket) = engine.endpoint().local_socket() else {
         return Ok(elsewhere("the engine runs on another machine"));
@@ -72,8 +111,10 @@ pub async fn ask(
     let Some(directory) = directory else {
         return Ok(elsewhere("the docker root is not on this machine"));
     };
-    let mounts = mounts_below(targets(volumes, directory)?).await?;
+    let fences = reach::fences(directory.volumes())?;
+    let mounts = mounts_below(targets(volumes, directory)?, fences).await?;
     let mut answer = Answer::new(Witness::Kernel, Vec::new());
+    (answer.notes, answer.alerts) = (mounts.notes, mounts.alerts);
     for (key, holder) in mounts.holders {
         match key {
             Key::Volume(volume) => {
@@ -82,26 +123,25 @@ pub async fn ask(
             Key::Entry(entry) => answer.entry_holders.push((entry, holder)),
         }
     }
-    let mut mounted = BTreeSet::new();
-    for key in mounts.mounted {
+    let mut mounted = BTreeMap::new();
+    for (key, told) in mounts.mounted {
         match key {
             Key::Volume(volume) => {
-                mounted.insert(volume);
+                mounted.insert(volume, told);
             }
             // Somebody uses it who mounts something in there, and a walk could not finish.
-            Key::Entry(entry) => answer.entry_holders.push((entry, mount_in_entry())),
+            Key::Entry(entry) => answer.entry_holders.push((entry, mount_in_entry(&told))),
         }
     }
     Ok(KernelAnswer { answer, mounted })
 }
 
-fn mount_in_entry() -> Holder {
+fn mount_in_entry(told: &str) -> Holder {
     Holder {
         kind: HolderKind::Mount,
         id: "inside".to_owned(),
         name: "inside of it".to_owned(),
-        detail: "a file system is mounted on or below its data, here or in another mount namespace"
-            .to_owned(),
+        detail: format!("a file system is mounted on or below its data, at {told}"),
     }
 }
 
@@ -135,7 +175,18 @@ fn targets(names: Vec<VolumeName>, directory: &VolumesDir) -> Result<Vec<Target<
 /// Processes inside one directory, for a step that is about to touch it.
 pub async fn processes_in(directory: BorrowedFd<'_>, name: &str) -> Result<Option<Holder>, EvidenceError> {
     let target = Target { key: (), places: vec![place_of(directory)?.join(name)] };
-    Ok(processes_below(vec![target]).await?.into_iter().next().map(|((), holder)| holder))
+    let opened = directory::c_name(name).and_then(|name| directory::pin_child(directory, &name));
+    let directory = match opened {
+        Ok(directory) => Some(directory),
+        // Who was in it before it was removed is still found by its path.
+        Err(Errno::NOENT) => None,
+        Err(error) => return Err(silent(format!("{name} cannot be opened: {error}"))),
+    };
+    Ok(processes_below(vec![Inside { target, directory }])
+        .await?
+        .into_iter()
+        .next()
+        .map(|((), holder)| holder))
 }
 
 /// The place of an open directory, for the targets: `place_of(volumes)?.join(name)`, or `place_of(quarantine)?.join("ENTRY/data")`.
@@ -171,128 +222,32 @@ fn place_in(mounts: &[MountLine], id: u64, path: &[u8]) -> Result<Place, String>
         .ok_or_else(|| format!("is not below its own mount point {}", String::from_utf8_lossy(&mount.point)))
 }
 
-/// Mounts of the targets, on them and below them, in every mount namespace.
-pub async fn mounts_below<K>(targets: Vec<Target<K>>) -> Result<Mounts<K>, EvidenceError>
+/// Mounts of the targets, on them and below them, in every mount namespace. `fences` are the directories that keep unprivileged users
+/// from the targets.
+pub async fn mounts_below<K>(targets: Vec<Target<K>>, fences: Vec<Fence>) -> Result<Mounts<K>, EvidenceError>
 where
     K: Ord + Clone + Send + Sync + 'static,
 {
-    blocking(move || {
-        let namespaces = namespaces::all().map_err(refuse)?;
-        let own = proc::own_mounts().map_err(refuse)?;
-        find_mounts(&Places::new(&targets), &namespaces, &Points::new(&own))
-    })
-    .await
+    blocking(move || mounts::ask(&Places::new(&targets), &fences)).await
 }
 
-fn find_mounts<K: Ord + Clone>(
-    places: &Places<'_, K>,
-    namespaces: &[Namespace],
-    own: &Points<'_>,
-) -> Result<Mounts<K>, EvidenceError> {
-    let mut mounted = BTreeSet::new();
-    // A mount is copied into every namespace made after it: the same mount point, told once.
-    let mut shown: BTreeMap<(&K, &[u8]), Vec<&Namespace>> = BTreeMap::new();
-    for namespace in namespaces {
-        let concerns = places.concerns(&namespace.mounts, own).map_err(|mount| {
-            let id = namespace.id;
-            silent(format!(
-                "mount {mount} of mount namespace {id} is mounted on one that is not listed there"
-            ))
-        })?;
-        for (mount, concern) in concerns {
-            match concern {
-                Concern::Shows(key) => shown.entry((key, &mount.point)).or_default().push(namespace),
-                Concern::Covers(key) => {
-                    mounted.insert(key.clone());
-                }
-            }
-        }
-    }
-    let holders = shown
+/// Processes with an open or mapped file, a working directory, a root directory or an executable in one of the targets, with a socket
+/// or a watch there; and files there that the kernel itself keeps open. One holder a process.
+pub async fn processes_below<K>(inside: Vec<Inside<K>>) -> Result<Vec<(K, Holder)>, EvidenceError>
+where
+    K: Ord + Clone + Send + Sync + 'static,
+{
+    let targets: Vec<Target<K>> = inside.iter().map(|inside| inside.target.clone()).collect();
+    let found = blocking(move || uses::find(&targets).map_err(refuse)).await?;
+    let (mut holders, clues) = (found.holders, found.clues);
+    // What is held in any case needs no search.
+    let open: Vec<Inside<K>> = inside
         .into_iter()
-        .filter_map(|((key, point), namespaces)| Some((key.clone(), mount_holder(point, &namespaces)?)))
+        .filter(|inside| holders.iter().all(|(key, _)| *key != inside.target.key))
         .collect();
-    Ok(Mounts { holders, mounted })
-}
-
-fn mount_holder(point: &[u8], namespaces: &[&Namespace]) -> Option<Holder> {
-    let (first, others) = namespaces.split_first()?;
-    let point = String::from_utf8_lossy(point).into_owned();
-    let process = first.task.map_or_else(
-        || "which no process is in".to_owned(),
-        |task| format!("process {} {}", task.process, task::name(task.process)),
-    );
-    let more = match others.len() {
-        0 => String::new(),
-        count => format!(", and in {count} more"),
-    };
-    Some(Holder {
-        kind: HolderKind::Mount,
-        id: first.id.to_string(),
-        detail: format!("mounted at {point} in mount namespace {} ({process}){more}", first.id),
-        name: point,
-    })
-}
-
-/// Processes with an open or mapped file, a working directory, a root directory or an executable in one of the targets, and
-/// loop devices on a file there. One holder a process.
-pub async fn processes_below<K>(targets: Vec<Target<K>>) -> Result<Vec<(K, Holder)>, EvidenceError>
-where
-    K: Ord + Clone + Send + Sync + 'static,
-{
-    blocking(move || {
-        let namespaces = namespaces::all().map_err(refuse)?;
-        let places = Places::new(&targets);
-        find_processes(&Views::new(&places, &namespaces)).map_err(refuse)
-    })
-    .await
-}
-
-fn find_processes<K: Ord + Clone + Send + Sync>(views: &Views<'_, K>) -> Result<Vec<(K, Holder)>, ProcError> {
-    let judge = |seen: &Use| {
-        let held = match &seen.path {
-            FilePath::Told(path) => views.holding(path, || seen.mount_id()),
-            FilePath::TooLong => views.shown_by(seen.mount_id()),
-        };
-        (!held.is_empty()).then(|| (held.into_iter().cloned().collect::<Vec<K>>(), seen.clone()))
-    };
-    let mut first: BTreeMap<(K, u32), Use> = BTreeMap::new();
-    for (keys, seen) in files::uses(judge)? {
-        for key in keys {
-            first.entry((key, seen.task.process)).or_insert_with(|| seen.clone());
-        }
-    }
-    let mut holders: Vec<(K, Holder)> =
-        first.into_iter().map(|((key, _), seen)| (key, process_holder(&seen))).collect();
-    for (device, file) in files::loop_devices()? {
-        for key in views.holding(&file, || None) {
-            holders.push((key.clone(), loop_holder(&device, &file)));
-        }
-    }
+    let searched = tokio::task::spawn_blocking(move || uses::search(&open, &clues)).await;
+    holders.extend(searched.map_err(|error| silent(format!("the search failed: {error}")))?);
     Ok(holders)
-}
-
-fn process_holder(seen: &Use) -> Holder {
-    Holder {
-        kind: HolderKind::Process,
-        id: seen.task.process.to_string(),
-        name: task::name(seen.task.process),
-        detail: match &seen.path {
-            FilePath::Told(path) => format!("{} {}", seen.manner, String::from_utf8_lossy(path)),
-            FilePath::TooLong => {
-                format!("{} whose path is too long to be told, so it may be in it", seen.manner)
-            }
-        },
-    }
-}
-
-fn loop_holder(device: &str, file: &[u8]) -> Holder {
-    Holder {
-        kind: HolderKind::Mount,
-        id: format!("/dev/{device}"),
-        name: device.to_owned(),
-        detail: format!("loop device on {}", String::from_utf8_lossy(file)),
-    }
 }
 
 /// On a thread where waiting harms nobody.

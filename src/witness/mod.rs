@@ -20,7 +20,7 @@ pub mod root;
 pub mod swarm;
 mod unlisted;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use crate::gc::holds::Hold;
@@ -100,7 +100,7 @@ pub struct Evidence {
     /// One answer of each.
     pub answers: Vec<Answer>,
     /// Volumes with a mount on or below their data, in any mount namespace: they cannot be moved.
-    pub mounted: BTreeSet<VolumeName>,
+    pub mounted: BTreeMap<VolumeName, String>,
 }
 
 /// Asks every other witness once. The kernel looks in directories and not at the scene, so that it may be asked while the scene is
@@ -110,6 +110,7 @@ pub async fn ask_others(
     kernel: kernel::KernelAnswer,
     plugins: Asked<Vec<Plugin>>,
 ) -> Result<Evidence, EvidenceError> {
+    let kernel = kernel.with_names(scene.containers);
     let answers = vec![
         engine::ask(scene)?,
         binds::ask(scene, plugins).await?,

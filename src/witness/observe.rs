@@ -49,6 +49,8 @@ pub struct Observation {
     pub root_problem: Option<String>,
     /// The docker root, when it is on this machine.
     pub directory: Option<Arc<VolumesDir>>,
+    /// Volumes with a mount on or below their directory, in any mount namespace, and where one of them is.
+    pub mounted: BTreeMap<VolumeName, String>,
 }
 
 /// Observes the host once.
@@ -108,7 +110,8 @@ async fn observe_once(
     };
     let containers = containers.len() as u64;
     let inventory = Inventory::complete(context.now, identity_of(engine, &info), volumes, answers)?;
-    Ok(Ok(Observation { inventory, index, info, containers, root_problem, directory }))
+    let mounted = evidence.mounted;
+    Ok(Ok(Observation { inventory, index, info, containers, root_problem, directory, mounted }))
 }
 
 fn identity_of(engine: &Engine, info: &wire::Info) -> EngineIdentity {
@@ -128,7 +131,7 @@ pub struct Held {
     /// Entries of the quarantine.
     pub entries: BTreeMap<EntryId, Vec<Holder>>,
     /// Volumes with a mount on or below their data.
-    pub mounted: BTreeSet<VolumeName>,
+    pub mounted: BTreeMap<VolumeName, String>,
 }
 
 /// Asks every witness again about the volumes of an earlier observation, for the steps that are about to touch them.
@@ -292,7 +295,7 @@ fn make_volumes(
     listed: Vec<wire::Volume>,
     index: &VolumeIndex,
     no_root: bool,
-    mounted: &BTreeSet<VolumeName>,
+    mounted: &BTreeMap<VolumeName, String>,
 ) -> Vec<Volume> {
     let mut seen = InOrder::new(index.observed());
     let make = |volume: wire::Volume| {
@@ -308,7 +311,7 @@ fn make_volume(
     seen: Option<&Observed>,
     index: &VolumeIndex,
     no_root: bool,
-    mounted: &BTreeSet<VolumeName>,
+    mounted: &BTreeMap<VolumeName, String>,
 ) -> Volume {
     let name = listed.name;
     // Go writes an empty map as null; a missing field was refused by the decoder.
@@ -325,7 +328,7 @@ fn make_volume(
         (listed.cluster_volume.is_some(), Unmovable::ClusterVolume),
         (no_root, Unmovable::RootNotHere),
         (!name.is_accepted_by_api(), Unmovable::NameNotAccepted),
-        (mounted.contains(&name), Unmovable::Mounted),
+        (mounted.contains_key(&name), Unmovable::Mounted),
     ];
     unmovable.extend(checks.into_iter().filter(|(applies, _)| *applies).map(|(_, why)| why));
     if is_local && !no_root {

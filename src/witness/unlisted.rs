@@ -20,7 +20,7 @@ pub(super) async fn volumes(
     index: &VolumeIndex,
     listed: &[Volume],
     is_root_proven: bool,
-    mounted: &BTreeSet<VolumeName>,
+    mounted: &BTreeMap<VolumeName, String>,
 ) -> Result<Vec<Volume>, EvidenceError> {
     let found = not_among(index.observed(), listed);
     let Some(root) = index.directory().filter(|_| !found.is_empty()) else { return Ok(Vec::new()) };
@@ -40,7 +40,7 @@ pub(super) async fn volumes(
         let checks = [
             (!is_root_proven, Unmovable::RootUnproven),
             (!name.is_accepted_by_api(), Unmovable::NameNotAccepted),
-            (mounted.contains(name), Unmovable::Mounted),
+            (mounted.contains_key(name), Unmovable::Mounted),
         ];
         unmovable.extend(checks.into_iter().filter(|(applies, _)| *applies).map(|(_, why)| why));
         unmovable.sort();

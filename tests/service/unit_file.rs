@@ -185,6 +185,7 @@ impl Drop for Elsewhere {
 
 on_each_engine! {
     fn with_the_units_capabilities_mounts_elsewhere_are_seen_and_volumes_moved(engine: PrivateEngine) {
+        let _together = crate::no_closed_namespaces();
         for name in ["mounted", "free"] {
             engine.create_volume(name, &[]);
             engine.fill_volume(name, 5);

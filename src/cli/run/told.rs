@@ -13,6 +13,9 @@ use crate::witness::EvidenceError;
 
 pub(super) fn log(swept: &Swept) {
     log_refusals(&swept.look);
+    for alert in swept.look.observation.inventory.alerts() {
+        tracing::warn!(event = "alert", "{}", safe(alert));
+    }
     for note in swept.look.observation.inventory.notes() {
         tracing::debug!("{note}");
     }

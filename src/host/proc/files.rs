@@ -1,23 +1,25 @@
-//! What processes have open: files, mapped files, working directories, root directories, executables; and files that stand
-//! behind a block device.
+//! What processes have open: files, mapped files, working directories, root directories, executables; sockets, watches and rings.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 use std::fmt;
-use std::os::fd::{AsFd, AsRawFd};
 
 use rayon::iter::{IntoParallelIterator as _, ParallelIterator as _};
-use rustix::fs::{AtFlags, CWD, Mode, OFlags, StatxFlags};
-use rustix::io::Errno;
 
+pub use super::descriptors::{Devices, Filter, Reach};
+use super::descriptors::{Seen, Table};
+use super::mountinfo::Device;
 use super::task::{self, Task};
-use super::{ProcError, sight};
-use crate::host::directory;
+use super::{ProcError, fdinfo, maps, sight};
 
 /// How often processes are listed before it is an error that there are new ones each time.
 const TRIES: u32 = 16;
 
-/// How far up a path is looked for that the kernel can tell: deeper than anything that is made by accident.
-const MOST_LEVELS: u32 = 100_000;
+/// How many descriptors of one process are looked at a second time, to find a thread that has a table of its own with the very same
+/// numbers in it. No kernel tells which threads share a table without a call that no safe code can make (`kcmp(2)`).
+const MOST_TWICE: usize = 64;
+
+/// How many of the highest numbers are looked at in any case: what was opened last has them.
+const HIGHEST: usize = 2;
 
 /// In what way something is used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -32,6 +34,14 @@ pub enum Manner {
     OpenFile(u32),
     /// A file mapped into memory.
     MappedFile,
+    /// A Unix socket that was bound to a path.
+    Socket,
+    /// An inode that inotify or fanotify watches.
+    Watch,
+    /// A file registered with an `io_uring`.
+    Registered,
+    /// A word of the command line of who serves a FUSE file system: perhaps what it serves.
+    Served,
 }
 
 impl fmt::Display for Manner {
@@ -42,6 +52,10 @@ impl fmt::Display for Manner {
             Self::Executable => "executable",
             Self::OpenFile(_) => "open file",
             Self::MappedFile => "mapped file",
+            Self::Socket => "Unix socket",
+            Self::Watch => "watch (inotify or fanotify)",
+            Self::Registered => "file registered with io_uring",
+            Self::Served => "served by FUSE, as its command line says:",
         })
     }
 }
@@ -55,6 +69,10 @@ pub struct Use {
     pub manner: Manner,
     /// Where it is.
     pub path: FilePath,
+    /// The mount it was reached through, where the kernel says.
+    pub mount: Option<u64>,
+    /// Its device and inode, where the kernel says.
+    pub inode: Option<(Device, u64)>,
 }
 
 /// Where a file or directory is.
@@ -65,203 +83,147 @@ pub enum FilePath {
     /// Its path is longer than the kernel tells, which is a page (`d_path`, Linux `fs/d_path.c`): any container can nest that
     /// deep.
     TooLong,
+    /// The kernel has no path for it.
+    Untold,
 }
 
-impl Use {
-    /// The mount it was reached through, where the kernel says.
-    #[expect(clippy::disallowed_methods, reason = "without a mount ID the path alone is compared")]
-    pub fn mount_id(&self) -> Option<u64> {
-        let link = match self.manner {
-            Manner::OpenFile(number) => {
-                return mount_id(&self.task.path(&format!("fdinfo/{number}"))).ok().flatten();
-            }
-            Manner::MappedFile => return None,
-            Manner::WorkingDirectory => "cwd",
-            Manner::RootDirectory => "root",
-            Manner::Executable => "exe",
-        };
-        // What the cache knows will do: a network file system that is gone is not waited for.
-        let flags = AtFlags::STATX_DONT_SYNC | AtFlags::NO_AUTOMOUNT;
-        let facts = rustix::fs::statx(CWD, self.task.path(link), flags, StatxFlags::MNT_ID).ok()?;
-        StatxFlags::from_bits_retain(facts.stx_mask).contains(StatxFlags::MNT_ID).then_some(facts.stx_mnt_id)
-    }
+/// What processes use.
+#[derive(Debug)]
+pub struct Uses<T> {
+    /// What was made of each use.
+    pub found: Vec<T>,
+    /// Processes that cannot be looked at, and why. Whatever they can reach, they may use.
+    pub closed: Vec<(u32, ProcError)>,
 }
 
-/// The `mnt_id` in an fdinfo.
-#[expect(clippy::disallowed_methods, reason = "without a mount ID the path alone is compared")]
-pub(in crate::host) fn mount_id(fdinfo: &str) -> Result<Option<u64>, ProcError> {
-    let Some(text) = task::read_whole(fdinfo)? else { return Ok(None) };
-    let text = String::from_utf8_lossy(&text);
-    Ok(text.lines().find_map(|line| line.strip_prefix("mnt_id:")?.trim().parse().ok()))
+/// The mount in an fdinfo; none where the kernel does not say, or when it was closed.
+pub(in crate::host) fn mount_id(path: &str) -> Result<Option<u64>, ProcError> {
+    let Some(text) = task::read_whole(path)? else { return Ok(None) };
+    let info = fdinfo::parse_fdinfo(&text).map_err(|_| ProcError::Strange { path: path.to_owned() })?;
+    Ok(info.mount)
 }
 
-/// Shows `judge` everything that other processes use, and collects what it makes of it.
+/// Shows `judge` everything that other processes use and that passes the filter, and collects what it makes of it.
 ///
 /// A process may hand on what it has to a child and end between being listed and being looked at. So they are listed again until
 /// a list has none that was not looked at.
 ///
 /// # Errors
 ///
-/// When a process that lives cannot be looked at (I2), unless it has capabilities that this one lacks; or when there are new
-/// processes each time.
-pub fn uses<T: Send>(judge: impl Fn(&Use) -> Option<T> + Sync) -> Result<Vec<T>, ProcError> {
+/// When a process that lives shows what no kernel known shows (I2), or when there are new processes each time.
+pub fn uses<T: Send>(
+    filter: &Filter,
+    judge: impl Fn(&Use) -> Option<T> + Sync,
+) -> Result<Uses<T>, ProcError> {
     sight::check()?;
     // Our own descriptors of the directories at work are no use by somebody.
     let own = task::own()?;
     let mut looked_at = HashSet::from([own]);
-    let mut found = Vec::new();
+    let mut uses = Uses { found: Vec::new(), closed: Vec::new() };
     for _ in 0..TRIES {
         let listed = task::processes()?;
         let new: Vec<u32> = listed.into_iter().filter(|process| looked_at.insert(*process)).collect();
         if new.is_empty() {
-            return Ok(found);
+            return Ok(uses);
         }
-        let looks: Vec<Vec<T>> = new
-            .into_par_iter()
-            .map(|process| match uses_of(process, &judge) {
+        let looks: Vec<(u32, Result<Vec<T>, ProcError>)> =
+            new.into_par_iter().map(|process| (process, uses_of(process, filter, &judge))).collect();
+        for (process, look) in looks {
+            match look {
+                Ok(found) => uses.found.extend(found),
                 // The kernel shows such a process to nobody here, root included: a supervisor above this machine or container.
-                // To refuse for it would be to refuse for ever.
-                Err(ProcError::Denied { .. }) if task::is_more_privileged(process)? => Ok(Vec::new()),
-                found => found,
-            })
-            .collect::<Result<_, _>>()?;
-        found.extend(looks.into_iter().flatten());
+                Err(ProcError::Denied { .. }) if task::is_more_privileged(process)? => {}
+                // I14: one that is closed to us holds what it can reach, and stops nothing else.
+                Err(error @ (ProcError::Denied { .. } | ProcError::Strange { .. })) => {
+                    uses.closed.push((process, error));
+                }
+                Err(error) => return Err(error),
+            }
+        }
     }
     Err(ProcError::Restless("the set of processes".to_owned()))
 }
 
-fn uses_of<T>(process: u32, judge: &impl Fn(&Use) -> Option<T>) -> Result<Vec<T>, ProcError> {
+fn uses_of<T: Send>(
+    process: u32,
+    filter: &Filter,
+    judge: &(impl Fn(&Use) -> Option<T> + Sync),
+) -> Result<Vec<T>, ProcError> {
     let mut found = Vec::new();
-    let mut namespaces = Vec::new();
+    let mut whole: Vec<(u64, Numbers)> = Vec::new();
+    let shown = Seen::default();
+    let mut twice = MOST_TWICE;
     for task in task::tasks(process)? {
-        let mut show = |manner, path| found.extend(judge(&Use { task, manner, path }));
+        let Some(links) = Table::open(task, "", filter, &shown)? else { continue };
         for (what, manner) in [("cwd", Manner::WorkingDirectory), ("root", Manner::RootDirectory)] {
-            if let Some(path) = path_of(&task.path(what))? {
-                show(manner, path);
-            }
+            found.extend(links.look(what, manner, judge)?);
         }
-        // Threads share their descriptors and their memory. The first that lives shows them (the first of all may have
-        // ended), and each that left its namespace, as it may have taken a table of its own.
+        let Some(table) = Table::open(task, "fd", filter, &shown)? else { continue };
         let Some(namespace) = task.namespace()? else { continue };
-        if namespaces.contains(&namespace) {
+        // Threads share their memory, and mostly their descriptors. The first that lives shows them (the first of all may have
+        // ended), and each that left its namespace, as it may have taken a table of its own.
+        if let Some((_, first)) = whole.iter().find(|(of, _)| *of == namespace) {
+            found.extend(table.uses(&first.not_shared(&table, &mut twice)?, judge)?);
             continue;
         }
-        open_files(task, &mut show)?;
-        mapped_files(task, &mut show)?;
-        if let Some(path) = path_of(&task.path("exe"))? {
-            show(Manner::Executable, path);
-        }
+        let numbers = table.numbers()?;
+        found.extend(table.uses(&numbers, judge)?);
+        found.extend(mapped_files(task, filter, judge)?);
+        found.extend(links.look("exe", Manner::Executable, judge)?);
         // One that ended meanwhile may have shown a part or nothing: then the next one shows it.
         if !task.is_ending()? {
-            namespaces.push(namespace);
+            whole.push((namespace, Numbers { size: table.size(), numbers: numbers.into_iter().collect() }));
         }
     }
     Ok(found)
 }
 
-/// The path of what a link of `/proc` leads to; none when what it shows has ended.
-fn path_of(link: &str) -> Result<Option<FilePath>, ProcError> {
-    match task::link(link) {
-        Err(ProcError::Io { source: Errno::NAMETOOLONG, .. }) => Ok(path_above(link)),
-        path => Ok(path?.map(FilePath::Told)),
-    }
+/// The descriptors of a table that was looked at.
+struct Numbers {
+    size: Option<u64>,
+    numbers: BTreeSet<u32>,
 }
 
-/// The path of the nearest directory above that the kernel can tell. It is almost a page long, so whatever short path it lies
-/// below, what is in it lies below too. Too long for what is no directory, as only a directory knows what it is in. None when it
-/// was closed, or removed: a directory that is removed is empty, and has nothing above it (`ENOENT`).
-fn path_above(link: &str) -> Option<FilePath> {
-    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    let mut here = match rustix::fs::open(link, flags, Mode::empty()) {
-        Ok(here) => here,
-        Err(Errno::NOENT | Errno::SRCH) => return None,
-        Err(_) => return Some(FilePath::TooLong),
-    };
-    for _ in 0..MOST_LEVELS {
-        here = match rustix::fs::openat(&here, "..", flags, Mode::empty()) {
-            Ok(above) => above,
-            Err(Errno::NOENT) => return None,
-            Err(_) => return Some(FilePath::TooLong),
-        };
-        let own = format!("/proc/self/fd/{}", here.as_raw_fd());
-        match rustix::fs::readlink(own, Vec::with_capacity(4096)) {
-            Ok(path) => return Some(FilePath::Told(path.into_bytes())),
-            Err(Errno::NAMETOOLONG) => {}
-            Err(_) => return Some(FilePath::TooLong),
+impl Numbers {
+    /// Which descriptors of another thread have to be looked at, since its table may be one of its own (`unshare(2)`, `CLONE_FILES`):
+    /// all of them when they are others, or so few that it is cheap; else those with the highest numbers.
+    fn not_shared(&self, table: &Table<'_>, twice: &mut usize) -> Result<Vec<u32>, ProcError> {
+        if self.numbers.len() <= *twice {
+            *twice = twice.saturating_sub(self.numbers.len());
+            return table.numbers();
         }
-    }
-    Some(FilePath::TooLong)
-}
-
-fn open_files(task: Task, show: &mut impl FnMut(Manner, FilePath)) -> Result<(), ProcError> {
-    #[expect(clippy::disallowed_methods, reason = "a process that has ended has no open files")]
-    for number in task::numbers(&task.path("fd"))?.unwrap_or_default() {
-        if let Some(path) = path_of(&task.path(&format!("fd/{number}")))? {
-            show(Manner::OpenFile(number), path);
+        // Linux 6.2 says how many there are, which is cheaper than to list them.
+        if self.size.is_none() || table.size() != self.size {
+            let numbers = table.numbers()?;
+            if self.numbers.iter().ne(&numbers.iter().copied().collect::<BTreeSet<u32>>()) {
+                return Ok(numbers);
+            }
         }
+        Ok(self.numbers.iter().rev().take(HIGHEST).copied().collect())
     }
-    Ok(())
 }
 
 /// A file stays mapped after its descriptor is closed.
-#[expect(clippy::disallowed_methods, reason = "a process that has ended maps nothing")]
-fn mapped_files(task: Task, show: &mut impl FnMut(Manner, FilePath)) -> Result<(), ProcError> {
-    let text = task::read_whole(&task.path("maps"))?.unwrap_or_default();
-    let mut last: &[u8] = b"";
-    for line in text.split(|byte| *byte == b'\n') {
-        // Address, mode, offset, device and inode come first, and none of them contains a slash.
-        let Some(start) = line.iter().position(|byte| *byte == b'/') else { continue };
-        let path = line.get(start..).unwrap_or_default();
-        if path != last {
-            last = path;
-            show(Manner::MappedFile, FilePath::Told(unescape_newline(path)));
-        }
-    }
-    Ok(())
-}
-
-/// In maps a newline, and nothing else, is written in octal.
-fn unescape_newline(path: &[u8]) -> Vec<u8> {
-    let mut plain = Vec::with_capacity(path.len());
-    let mut rest = path;
-    while let Some((first, after)) = rest.split_first() {
-        if let Some(after) = rest.strip_prefix(b"\\012") {
-            plain.push(b'\n');
-            rest = after;
-        } else {
-            plain.push(*first);
-            rest = after;
-        }
-    }
-    plain
-}
-
-/// Files that stand behind a loop device, with its name: the kernel itself holds them open, no process does.
-pub fn loop_devices() -> Result<Vec<(String, Vec<u8>)>, ProcError> {
-    let path = "/sys/block";
-    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    let names = rustix::fs::open(path, flags, Mode::empty())
-        .and_then(|block| directory::list(block.as_fd()))
-        .map_err(|source| ProcError::new(path, source))?;
-    let mut devices = Vec::new();
-    for (name, _) in names {
-        let name = directory::shown(&name);
-        if !name.starts_with("loop") {
-            continue;
-        }
-        let path = format!("/sys/block/{name}/loop/backing_file");
-        // A loop device without a file has no such entry; one that is being taken down says ENXIO.
-        let text = match task::read_whole(&path) {
-            Err(ProcError::Io { source: Errno::NXIO | Errno::NODEV, .. }) => None,
-            text => text?,
-        };
-        devices.extend(text.map(|text| (name, text.strip_suffix(b"\n").unwrap_or(&text).to_vec())));
-    }
-    Ok(devices)
+fn mapped_files<T>(
+    task: Task,
+    filter: &Filter,
+    judge: &impl Fn(&Use) -> Option<T>,
+) -> Result<Vec<T>, ProcError> {
+    let mapped = maps::of(task)?.into_iter().filter(|file| filter.systems.include(file.device));
+    let uses = mapped.map(|file| Use {
+        task,
+        manner: Manner::MappedFile,
+        path: FilePath::Told(file.path),
+        mount: None,
+        inode: Some((file.device, file.inode)),
+    });
+    Ok(uses.filter_map(|seen| judge(&seen)).collect())
 }
 
 #[cfg(test)]
 mod tests {
+
+    use std::collections::{BTreeMap, HashMap};
     use std::process::{Command, Stdio};
     use std::time::{Duration, Instant};
 
@@ -273,6 +235,11 @@ mod tests {
         print "on\n"; close(STDOUT);
         while (-e $ARGV[0]) { my $next = fork(); exit 0 if $next; select(undef, undef, undef, 0.004); }
     "#;
+
+    fn everything() -> Filter {
+        let (files, systems) = (Devices::Any, Devices::Any);
+        Filter { files, systems, mounts: HashMap::new(), sockets: BTreeMap::new() }
+    }
 
     #[test]
     fn a_file_that_short_lived_processes_hand_on_is_seen_or_nothing_is_known() {
@@ -294,8 +261,8 @@ mod tests {
         let mut missed = 0;
         while Instant::now() < until {
             looks += 1;
-            let seen = uses(|seen| (seen.path == wanted).then_some(()));
-            missed += u32::from(seen.is_ok_and(|seen| seen.is_empty()));
+            let seen = uses(&everything(), |seen| (seen.path == wanted).then_some(()));
+            missed += u32::from(seen.is_ok_and(|seen| seen.found.is_empty()));
         }
         std::fs::remove_file(&baton).unwrap();
         assert_eq!(missed, 0, "of {looks} looks");

@@ -3,14 +3,21 @@
 //!
 //! Either the answer is complete as far as this page says, or it is an error (I2). Not seen:
 //! - a mount namespace that neither a thread is in nor a mount keeps, but only an open descriptor of some process;
-//! - mounts that were detached (`umount -l`) and live on in open files;
-//! - threads that have a descriptor table of their own in the namespace of their process.
+//! - mounts that were detached (`umount -l`, `open_tree`), but what is open on them is;
+//! - a thread with a descriptor table of its own, in a process of very many descriptors, whose table has the same numbers in it.
 
+mod descriptors;
+pub mod devices;
 mod enter;
+pub mod fdinfo;
 pub mod files;
+pub mod links;
+mod maps;
 pub mod mountinfo;
 pub mod namespaces;
+pub mod owner;
 pub mod sight;
+pub mod sockets;
 pub mod task;
 pub mod view;
 
@@ -67,7 +74,8 @@ pub enum ProcError {
     /// A namespace that can be seen only from inside.
     #[error(
         "the mount namespace {namespace} ({kept_by}) can be read only by entering it, which fails: {source}; volgc needs \
-         CAP_SYS_ADMIN and CAP_SYS_CHROOT for it, and a systemd unit RestrictNamespaces=mnt or none"
+         CAP_SYS_ADMIN and CAP_SYS_CHROOT for it: for the packaged service `systemctl edit volgc` and give it the lines that \
+         volgc.service names for this, or end that process"
     )]
     Closed {
         /// Its identifier.

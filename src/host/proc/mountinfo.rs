@@ -25,8 +25,12 @@ pub struct MountLine {
     /// The type of the file system.
     pub kind: Vec<u8>,
     /// The directories that an overlay is made of, as they were written when it was mounted: seen by whoever mounted it, and not
-    /// always absolute.
+    /// always absolute. Of an EROFS that was mounted straight from a file, that file.
     pub layers: Vec<Vec<u8>>,
+    /// The directories that an overlay writes to.
+    pub uppers: Vec<Vec<u8>>,
+    /// What else could be a path in the source and the options: the branches of a FUSE pool, a cache, a journal.
+    pub mentions: Vec<Vec<u8>>,
 }
 
 /// A line that cannot be understood. What it mounts is not known, so nothing is concluded from the others (I2).
@@ -65,8 +69,17 @@ fn parse_line(line: &[u8]) -> Option<MountLine> {
     // Any number of optional fields, up to a lone dash.
     fields.find(|field| *field == b"-")?;
     let kind = fields.next().filter(|kind| !kind.is_empty())?.to_vec();
-    // Behind the source, which may be empty.
-    let layers = if kind == b"overlay" { layers(fields.nth(1)?)? } else { Vec::new() };
+    // The source may be empty.
+    let source = unescape(fields.next().unwrap_or(b""))?;
+    let options = fields.next();
+    let uppers = if kind == b"overlay" { layers(options?, &UPPERS)? } else { Vec::new() };
+    let (layers, mentions) = match kind.as_slice() {
+        b"overlay" => (layers(options?, &LOWERS)?, Vec::new()),
+        b"erofs" => (backing_file(source), values(options)),
+        fuse if fuse.starts_with(b"fuse") => (Vec::new(), [branches(source), values(options)].concat()),
+        _ => (Vec::new(), [vec![source], values(options)].concat()),
+    };
+    let mentions = mentions.into_iter().filter(|text| could_be_path(&kind, text)).collect();
     (point.starts_with(b"/") && !root.is_empty()).then_some(MountLine {
         id,
         parent,
@@ -75,19 +88,62 @@ fn parse_line(line: &[u8]) -> Option<MountLine> {
         point,
         kind,
         layers,
+        uppers,
+        mentions,
     })
 }
 
-/// The directories in the options of an overlay (kernel `Documentation/filesystems/overlayfs.rst`).
-fn layers(options: &[u8]) -> Option<Vec<Vec<u8>>> {
+const LOWERS: [&[u8]; 3] = [b"lowerdir", b"lowerdir+", b"datadir+"];
+const UPPERS: [&[u8]; 2] = [b"upperdir", b"workdir"];
+
+/// The file that an EROFS was mounted from (Linux 6.12), unless it is a device.
+fn backing_file(source: Vec<u8>) -> Vec<Vec<u8>> {
+    let is_device = source.starts_with(b"/dev/") || source.is_empty() || source == b"none";
+    if is_device { Vec::new() } else { vec![source] }
+}
+
+/// A pool of FUSE names its branches in the source, without what they begin with in common (mergerfs).
+fn branches(source: Vec<u8>) -> Vec<Vec<u8>> {
+    let parts = source.split(|byte| matches!(byte, b':' | b',' | b'=')).map(<[u8]>::to_vec);
+    let mut branches: Vec<Vec<u8>> = parts.filter(|part| *part != source).collect();
+    branches.push(source);
+    branches
+}
+
+/// The values of all options, each part of a list.
+fn values(options: Option<&[u8]>) -> Vec<Vec<u8>> {
+    let value = |option: &[u8]| {
+        let equals = option.iter().position(|byte| *byte == b'=')?;
+        let value = option.get(equals + 1..)?;
+        Some(unescape(value).unwrap_or_else(|| value.to_vec()))
+    };
+    let values = options.unwrap_or(b"").split(|byte| *byte == b',').filter_map(value);
+    let parts = values.flat_map(|value| {
+        let parts: Vec<Vec<u8>> = value.split(|byte| *byte == b':').map(<[u8]>::to_vec).collect();
+        parts
+    });
+    parts.filter(|part| part.starts_with(b"/")).collect()
+}
+
+/// Of FUSE even what is relative counts. A device is no path into a volume, and `/` is none into any one of them.
+fn could_be_path(kind: &[u8], text: &[u8]) -> bool {
+    let is_relative = !text.starts_with(b"/");
+    !text.is_empty()
+        && text != b"/"
+        && !text.starts_with(b"/dev/")
+        && (kind.starts_with(b"fuse") || !is_relative)
+}
+
+/// The directories in these options of an overlay (kernel `Documentation/filesystems/overlayfs.rst`).
+fn layers(options: &[u8], wanted: &[&[u8]]) -> Option<Vec<Vec<u8>>> {
     let mut layers = Vec::new();
     for option in options.split(|byte| *byte == b',') {
         let Some(equals) = option.iter().position(|byte| *byte == b'=') else { continue };
         let (key, value) = (option.get(..equals)?, option.get(equals + 1..)?);
         match key {
+            key if !wanted.contains(&key) => {}
             b"lowerdir" => layers.extend(split_layers(&unescape(value)?)),
-            b"upperdir" | b"workdir" | b"lowerdir+" | b"datadir+" => layers.push(unescape(value)?),
-            _ => {}
+            _ => layers.push(unescape(value)?),
         }
     }
     Some(layers)
@@ -121,8 +177,8 @@ fn number<T: std::str::FromStr>(field: &[u8]) -> Option<T> {
 }
 
 /// Space, tab, newline and backslash are written as `\` and three octal digits.
-#[expect(clippy::disallowed_methods, reason = "what is not a byte makes the caller refuse the line")]
-fn unescape(field: &[u8]) -> Option<Vec<u8>> {
+#[expect(clippy::disallowed_methods, reason = "what is no byte makes the line one that is refused")]
+pub(in crate::host) fn unescape(field: &[u8]) -> Option<Vec<u8>> {
     let mut plain = Vec::with_capacity(field.len());
     let mut bytes = field.iter().copied();
     while let Some(byte) = bytes.next() {
@@ -185,7 +241,8 @@ mod tests {
     fn the_directories_of_an_overlay_are_told() {
         let layers = |options: &str| -> Vec<String> {
             let line = one(&format!("1 2 0:9 / /m rw - overlay overlay {options}\n"));
-            line.layers.iter().map(|layer| String::from_utf8_lossy(layer).into_owned()).collect()
+            let all = line.layers.iter().chain(&line.uppers);
+            all.map(|layer| String::from_utf8_lossy(layer).into_owned()).collect()
         };
         assert_eq!(
             layers("rw,lowerdir=/a:/b\\040c::l/D,upperdir=/u,workdir=/w,xino=off"),
@@ -197,6 +254,33 @@ mod tests {
         let other = one("1 2 0:9 / /m rw - ext4 /dev/x rw,lowerdir=/a\n");
         assert!(other.layers.is_empty());
         assert!(parse_mountinfo(b"1 2 0:9 / /m rw - overlay overlay\n").is_err());
+    }
+
+    #[test]
+    fn files_and_branches_that_a_mount_is_made_of_are_told() {
+        let told = |line: &str| {
+            let line = one(line);
+            let texts = |texts: Vec<Vec<u8>>| -> Vec<String> {
+                texts.into_iter().map(|text| String::from_utf8(text).unwrap()).collect()
+            };
+            (texts(line.layers), texts(line.mentions))
+        };
+        let none = Vec::<String>::new;
+        // As Linux 6.18 tells them.
+        let erofs = "43 27 0:41 / /em rw,relatime - erofs /r/volumes/v/_data/img\\040x ro,user_xattr,acl\n";
+        assert_eq!(told(erofs), (vec!["/r/volumes/v/_data/img x".to_owned()], none()));
+        assert_eq!(told("43 27 7:0 / /em rw - erofs /dev/loop0 ro\n"), (none(), none()));
+        let pool = "43 27 0:39 / /pool rw - fuse.mergerfs a/_data:b/_data rw,user_id=0,group_id=0\n";
+        assert_eq!(told(pool).1, ["a/_data", "b/_data", "a/_data:b/_data"]);
+        assert_eq!(
+            told("45 27 0:41 / /bf rw - fuse /r/volumes/a/_data rw,allow_other\n").1,
+            ["/r/volumes/a/_data"]
+        );
+        assert_eq!(told("45 27 0:41 / /x rw - ext4 /dev/sda1 rw,errors=remount-ro\n").1, none());
+        assert_eq!(
+            told("45 27 0:41 / /x rw - cachefs none rw,dir=/var/cache:/srv,tag=x\n").1,
+            ["/var/cache", "/srv"]
+        );
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! Every mount namespace and its mounts.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::os::fd::{AsFd, OwnedFd};
 
 use rayon::iter::{IntoParallelIterator as _, ParallelIterator as _};
@@ -22,8 +22,21 @@ pub struct Namespace {
     pub id: u64,
     /// A thread that is in it; none when only a mount keeps it.
     pub task: Option<Task>,
+    /// A thread whose root directory is that of the namespace, to look at its paths through.
+    pub window: Option<Task>,
+    /// Every thread that was in it.
+    pub tasks: Vec<Task>,
     /// Its mounts, seen from its root directory.
     pub mounts: Vec<MountLine>,
+    /// Why some of its mounts may be missing here: nobody is in it whose root directory is its own, and it cannot be entered.
+    pub hidden: Option<String>,
+}
+
+impl Namespace {
+    /// One with these mounts, in which nobody is.
+    pub fn bare(id: u64, mounts: Vec<MountLine>) -> Self {
+        Self { id, task: None, window: None, tasks: Vec::new(), mounts, hidden: None }
+    }
 }
 
 enum Look {
@@ -45,7 +58,7 @@ pub fn all() -> Result<Vec<Namespace>, ProcError> {
         let unread: Vec<(u64, Vec<Task>)> =
             members.into_iter().filter(|(id, _)| !found.contains_key(id)).collect();
         let looks: Vec<Look> =
-            unread.into_par_iter().map(|(id, tasks)| look(id, &tasks)).collect::<Result<_, _>>()?;
+            unread.into_par_iter().map(|(id, tasks)| look(id, tasks)).collect::<Result<_, _>>()?;
         let mut is_complete = true;
         for look in looks {
             match look {
@@ -56,12 +69,13 @@ pub fn all() -> Result<Vec<Namespace>, ProcError> {
             }
         }
         is_complete &= read_kept(&mut found)?;
-        for (task, error) in barred {
-            check_barred(task, error, &found)?;
-        }
         // A pass in which nobody ended under our eyes has seen every namespace there was when it began.
         if is_complete {
-            return Ok(found.into_values().collect());
+            let mut closed = Vec::new();
+            for (task, error) in barred {
+                closed.extend(barred_namespace(task, &error, &found)?);
+            }
+            return Ok(found.into_values().chain(closed).collect());
         }
     }
     Err(ProcError::Restless("the set of mount namespaces".to_owned()))
@@ -90,20 +104,27 @@ fn members() -> Result<(Members, Barred), ProcError> {
 }
 
 /// A process that may not be looked at (a security module, a sandbox) still shows its mounts. A mount belongs to one namespace
-/// alone, so when its root mount is one that was read, so was its namespace. Otherwise nothing is known of it (I2).
-fn check_barred(task: Task, error: ProcError, found: &BTreeMap<u64, Namespace>) -> Result<(), ProcError> {
-    let Some(mounts) = read_table(&task.path("mountinfo"))? else { return Ok(()) };
+/// alone, so when its root mount is one that was read, so was its namespace. Otherwise what it shows is all that is known of it
+/// (I2, I14).
+fn barred_namespace(
+    task: Task,
+    error: &ProcError,
+    found: &BTreeMap<u64, Namespace>,
+) -> Result<Option<Namespace>, ProcError> {
+    let Some(mounts) = read_table(&task.path("mountinfo"))? else { return Ok(None) };
     let is_known = mounts
         .iter()
         .any(|mount| mount.point == b"/" && found.values().any(|namespace| namespace.mounts.contains(mount)));
-    if is_known { Ok(()) } else { Err(error) }
+    let hidden = Some(format!("process {} cannot be looked at: {error}", task.process));
+    let namespace = Namespace { task: Some(task), tasks: vec![task], hidden, ..Namespace::bare(0, mounts) };
+    Ok((!is_known).then_some(namespace))
 }
 
 /// Reads a namespace through one of its threads. mountinfo leaves out what lies outside the root directory of the thread
 /// (chroot), so one is taken whose root is that of the namespace; where there is none, the namespace is entered.
-fn look(id: u64, tasks: &[Task]) -> Result<Look, ProcError> {
-    let mut changed_root = None;
-    for task in tasks {
+fn look(id: u64, tasks: Vec<Task>) -> Result<Look, ProcError> {
+    let mut changed_root = Vec::new();
+    for task in &tasks {
         let Some(root) = task.root()? else { continue };
         let mounts = if root == b"/" { read_table(&task.path("mountinfo"))? } else { Some(Vec::new()) };
         // Asked last: it may have gone to another namespace in between.
@@ -113,17 +134,48 @@ fn look(id: u64, tasks: &[Task]) -> Result<Look, ProcError> {
         match mounts {
             // A root on a detached mount reads "/" too, but shows no mount there.
             Some(mounts) if mounts.iter().any(|mount| mount.point == b"/") => {
-                return Ok(Look::Read(Namespace { id, task: Some(*task), mounts }));
+                let (task, window) = (Some(*task), Some(*task));
+                return Ok(Look::Read(Namespace { task, window, tasks, ..Namespace::bare(id, mounts) }));
             }
-            Some(_) => changed_root = Some(*task),
+            Some(_) => changed_root.push((*task, root)),
             None => {}
         }
     }
-    let Some(task) = changed_root else { return Ok(Look::Gone) };
-    let path = task.path("ns/mnt");
-    let Some(namespace) = open_namespace(&path, id)? else { return Ok(Look::Gone) };
+    let Some((task, _)) = changed_root.first() else { return Ok(Look::Gone) };
+    let task = *task;
+    let Some(namespace) = open_namespace(&task.path("ns/mnt"), id)? else { return Ok(Look::Gone) };
     let kept_by = format!("of process {}, whose root directory was changed", task.process);
-    Ok(Look::Read(Namespace { id, task: Some(task), mounts: read_inside(&namespace, id, kept_by)? }))
+    let namespace = match read_inside(&namespace, id, kept_by) {
+        Ok(mounts) => Namespace { task: Some(task), tasks, ..Namespace::bare(id, mounts) },
+        Err(error @ ProcError::Closed { .. }) => {
+            let hidden = Some(error.to_string());
+            let mounts = read_parts(&changed_root)?;
+            Namespace { task: Some(task), tasks, hidden, ..Namespace::bare(id, mounts) }
+        }
+        Err(error) => return Err(error),
+    };
+    Ok(Look::Read(namespace))
+}
+
+/// The mounts below each of some changed root directories, as paths of the namespace.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "what has ended shows nothing, and its namespace is marked as hidden"
+)]
+fn read_parts(tasks: &[(Task, Vec<u8>)]) -> Result<Vec<MountLine>, ProcError> {
+    let mut mounts: BTreeMap<u64, MountLine> = BTreeMap::new();
+    let mut seen = BTreeSet::new();
+    for (task, root) in tasks {
+        if !seen.insert(root) {
+            continue;
+        }
+        for mut mount in read_table(&task.path("mountinfo"))?.unwrap_or_default() {
+            let below = mount.point.strip_prefix(b"/").filter(|below| !below.is_empty());
+            mount.point = below.map_or_else(|| root.clone(), |below| [root.as_slice(), b"/", below].concat());
+            mounts.insert(mount.id, mount);
+        }
+    }
+    Ok(mounts.into_values().collect())
 }
 
 /// Reads the namespaces that no thread is in but a mount keeps; in them there may be mounts that keep others. False when
@@ -132,21 +184,33 @@ fn read_kept(found: &mut BTreeMap<u64, Namespace>) -> Result<bool, ProcError> {
     let mut is_complete = true;
     while let Some(kept) = found.values().find_map(|namespace| kept_in(namespace, found)) {
         let closed = |source| ProcError::Closed { namespace: kept.id, kept_by: kept.by(), source };
+        let hidden = |why: &ProcError| Namespace {
+            hidden: Some(why.to_string()),
+            ..Namespace::bare(kept.id, Vec::new())
+        };
         let opened = match kept.open() {
             Ok(opened) => opened,
             Err(error) => {
                 // Still the same table: it can be seen there, but not opened.
-                let Some(task) = kept.task else { return Err(closed(error)) };
+                let Some(task) = kept.window else {
+                    found.insert(kept.id, hidden(&closed(error)));
+                    continue;
+                };
                 if read_table(&task.path("mountinfo"))?.is_some_and(|mounts| mounts.contains(&kept.mount)) {
-                    return Err(closed(error));
+                    found.insert(kept.id, hidden(&closed(error)));
+                    continue;
                 }
                 found.remove(&kept.seen_in);
                 is_complete = false;
                 continue;
             }
         };
-        let mounts = read_inside(&opened, kept.id, kept.by())?;
-        found.insert(kept.id, Namespace { id: kept.id, task: None, mounts });
+        let namespace = match read_inside(&opened, kept.id, kept.by()) {
+            Ok(mounts) => Namespace::bare(kept.id, mounts),
+            Err(error @ ProcError::Closed { .. }) => hidden(&error),
+            Err(error) => return Err(error),
+        };
+        found.insert(kept.id, namespace);
     }
     Ok(is_complete)
 }
@@ -155,7 +219,7 @@ fn read_kept(found: &mut BTreeMap<u64, Namespace>) -> Result<bool, ProcError> {
 struct Kept {
     id: u64,
     seen_in: u64,
-    task: Option<Task>,
+    window: Option<Task>,
     mount: MountLine,
 }
 
@@ -164,7 +228,7 @@ fn kept_in(namespace: &Namespace, found: &BTreeMap<u64, Namespace>) -> Option<Ke
     namespace.mounts.iter().find_map(|mount| {
         let id = task::namespace_id(&mount.root).filter(|_| mount.kind == b"nsfs")?;
         let is_new = !found.contains_key(&id);
-        is_new.then(|| Kept { id, seen_in: namespace.id, task: namespace.task, mount: mount.clone() })
+        is_new.then(|| Kept { id, seen_in: namespace.id, window: namespace.window, mount: mount.clone() })
     })
 }
 
@@ -174,7 +238,7 @@ impl Kept {
     }
 
     fn open(&self) -> rustix::io::Result<OwnedFd> {
-        let mut path = self.task.ok_or(Errno::NOENT)?.path("root").into_bytes();
+        let mut path = self.window.ok_or(Errno::NOENT)?.path("root").into_bytes();
         path.extend_from_slice(&self.mount.point);
         let opened =
             rustix::fs::open(path, OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC, Mode::empty())?;
@@ -198,7 +262,7 @@ fn read_inside(opened: &OwnedFd, id: u64, kept_by: String) -> Result<Vec<MountLi
 }
 
 /// The mounts in a `mountinfo` file; none when its process has ended.
-pub(super) fn read_table(path: &str) -> Result<Option<Vec<MountLine>>, ProcError> {
+pub fn read_table(path: &str) -> Result<Option<Vec<MountLine>>, ProcError> {
     let opened = rustix::fs::open(path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty());
     let Some(opened) = task::unless_ended(opened, path)? else { return Ok(None) };
     let read = match read_steadily(&opened) {
@@ -244,17 +308,18 @@ mod tests {
     }
 
     #[test]
-    fn a_process_that_may_not_be_looked_at_is_in_a_known_namespace_or_nothing_is_known() {
-        let denied = || ProcError::new("/proc/1/ns/mnt", Errno::ACCESS);
-        let unknown = check_barred(own(), denied(), &BTreeMap::new());
-        assert!(matches!(unknown, Err(ProcError::Denied { .. })), "{unknown:?}");
+    fn a_process_that_may_not_be_looked_at_is_in_a_known_namespace_or_in_one_that_hides_mounts() {
+        let denied = ProcError::new("/proc/1/ns/mnt", Errno::ACCESS);
+        let unknown = barred_namespace(own(), &denied, &BTreeMap::new()).unwrap().unwrap();
+        assert!(unknown.hidden.unwrap().contains("/proc/1/ns/mnt cannot be read"));
         let mounts = read_table("/proc/self/mountinfo").unwrap().unwrap();
-        let mut found = BTreeMap::from([(1, Namespace { id: 1, task: None, mounts })]);
-        assert!(check_barred(own(), denied(), &found).is_ok());
+        assert_eq!(unknown.mounts, mounts);
+        let mut found = BTreeMap::from([(1, Namespace::bare(1, mounts))]);
+        assert!(barred_namespace(own(), &denied, &found).unwrap().is_none());
         for mount in &mut found.get_mut(&1).unwrap().mounts {
             mount.id += 1_000_000;
         }
-        assert!(check_barred(own(), denied(), &found).is_err());
+        assert!(barred_namespace(own(), &denied, &found).unwrap().is_some());
     }
 
     #[test]

@@ -1,7 +1,8 @@
 //! Processes and their threads, by what the kernel shows of each. They may end at any moment: that is told apart from not
 //! being allowed to look, which is an error (I2).
 
-use std::os::fd::AsFd;
+use std::ffi::CStr;
+use std::os::fd::{AsFd, OwnedFd};
 
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
@@ -53,6 +54,11 @@ impl Task {
     }
 }
 
+/// The working directory of a thread, seen from the root of its namespace; none when it has ended.
+pub fn working_directory(task: Task) -> Result<Option<Vec<u8>>, ProcError> {
+    link(&task.path("cwd"))
+}
+
 /// The identifier in `mnt:[4026531840]`.
 #[expect(clippy::disallowed_methods, reason = "the caller refuses what is not a number")]
 pub(super) fn namespace_id(text: &[u8]) -> Option<u64> {
@@ -93,6 +99,20 @@ pub fn name(process: u32) -> String {
     String::from_utf8_lossy(&name).trim_end().to_owned()
 }
 
+/// The container that a process is in, by its control group: every engine and runtime names the group after the container's ID. None
+/// when it is in none, or has ended.
+#[expect(clippy::disallowed_methods, reason = "only shown to people")]
+pub fn container(process: u32) -> Option<String> {
+    let text = read_whole(&format!("/proc/{process}/cgroup")).ok().flatten()?;
+    container_in(&String::from_utf8_lossy(&text))
+}
+
+/// `0::/system.slice/docker-<64 hex digits>.scope`, or `12:devices:/docker/<64 hex digits>`.
+fn container_in(groups: &str) -> Option<String> {
+    let is_id = |part: &&str| part.len() == 64 && part.bytes().all(|byte| byte.is_ascii_hexdigit());
+    groups.split(['/', '-', '.', '\n']).find(is_id).map(str::to_owned)
+}
+
 /// Whether a process has capabilities that this one has not (`capabilities(7)`, `CapPrm`), so that the kernel may refuse to show it.
 pub fn is_more_privileged(process: u32) -> Result<bool, ProcError> {
     let (theirs, ours) = (permitted(&process.to_string())?, permitted("self")?);
@@ -110,15 +130,26 @@ fn permitted(process: &str) -> Result<Option<u64>, ProcError> {
 }
 
 /// The names in a directory of `/proc` that are numbers; none when what it shows has ended.
-#[expect(
-    clippy::disallowed_methods,
-    reason = "a name that is not a number is no process, thread or descriptor"
-)]
 pub(super) fn numbers(path: &str) -> Result<Option<Vec<u32>>, ProcError> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    let listed = rustix::fs::open(path, flags, Mode::empty()).and_then(|open| directory::list(open.as_fd()));
-    let Some(names) = unless_ended(listed, path)? else { return Ok(None) };
-    Ok(Some(names.iter().filter_map(|(name, _)| name.to_str().ok()?.parse().ok()).collect()))
+    let listed = rustix::fs::open(path, flags, Mode::empty()).and_then(|open| numbers_in(&open));
+    unless_ended(listed, path)
+}
+
+/// The same of an open one that nobody has listed or will list.
+#[expect(clippy::disallowed_methods, reason = "what is no number is no process, thread or descriptor")]
+pub(super) fn numbers_in(directory: &OwnedFd) -> rustix::io::Result<Vec<u32>> {
+    let mut numbers = Vec::new();
+    let number = |name: &CStr| name.to_str().ok()?.parse::<u32>().ok();
+    directory::list_once(directory, |name, _| numbers.extend(number(name)))?;
+    Ok(numbers)
+}
+
+/// The words of its command line; none when it has ended.
+#[expect(clippy::disallowed_methods, reason = "what has ended has no command line")]
+pub(super) fn arguments(process: u32) -> Result<Vec<Vec<u8>>, ProcError> {
+    let text = read_whole(&format!("/proc/{process}/cmdline"))?.unwrap_or_default();
+    Ok(text.split(|byte| *byte == 0).filter(|word| !word.is_empty()).map(<[u8]>::to_vec).collect())
 }
 
 /// The text of a link; none when what it shows has ended.

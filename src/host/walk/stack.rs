@@ -76,6 +76,8 @@ impl Level {
 pub(in crate::host) struct Found<'a> {
     pub(in crate::host) dir: BorrowedFd<'a>,
     pub(in crate::host) name: &'a CStr,
+    /// Its inode as the listing has it, which is that of what is mounted over; 0 where the listing does not say what it is.
+    pub(in crate::host) inode: u64,
     stack: &'a Stack<'a>,
 }
 
@@ -134,12 +136,13 @@ impl<'b> Stack<'b> {
 
     pub(super) fn file(&self, start: usize) -> Option<Found<'_>> {
         let (level, dir) = self.last()?;
-        Some(Found { dir, name: level.files.get(start), stack: self })
+        let inode = level.files.popped_inode();
+        Some(Found { dir, name: level.files.get(start), inode, stack: self })
     }
 
     pub(super) fn find<'a>(&'a self, name: &'a CStr) -> Option<Found<'a>> {
         let (_, dir) = self.last()?;
-        Some(Found { dir, name, stack: self })
+        Some(Found { dir, name, inode: 0, stack: self })
     }
 
     /// What the listing gave as a file turned out to be a directory.

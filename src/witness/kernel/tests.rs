@@ -35,13 +35,21 @@ impl Root {
 
     /// `HELD BY: DETAIL` of every mount, and `HELD: covered`.
     async fn mounts(&self) -> Vec<String> {
-        let found = mounts_below(self.targets()).await.unwrap();
-        let covered = found.mounted.iter().map(|key| format!("{key}: covered"));
+        let volumes = directory::open_path(&self.path("volumes")).unwrap();
+        let fences = reach::fences(volumes.as_fd()).unwrap();
+        let found = mounts_below(self.targets(), fences).await.unwrap();
+        let covered = found.mounted.keys().map(|key| format!("{key}: covered"));
         found.holders.iter().map(|(key, holder)| format!("{key}: {}", holder.name)).chain(covered).collect()
     }
 
     async fn processes(&self) -> Vec<(&'static str, String)> {
-        let found = processes_below(self.targets()).await.unwrap();
+        let paths = [("a", "volumes/a"), ("b", "volumes/b"), ("e1", "volgc/e1/data")];
+        let open = |key: &str| {
+            let (_, path) = paths.iter().find(|(other, _)| *other == key).unwrap();
+            directory::open_path(&self.path(path)).ok()
+        };
+        let inside = self.targets().into_iter().map(|target| Inside { directory: open(target.key), target });
+        let found = processes_below(inside.collect()).await.unwrap();
         found.into_iter().map(|(key, holder)| (key, holder.detail)).collect()
     }
 
@@ -225,7 +233,7 @@ async fn a_process_in_a_volume_is_seen_whatever_it_has_there() {
         (
             &[],
             "cp $(readlink -f $(command -v cat)) volumes/a/_data/program; exec 3<&0; volumes/a/_data/program <&3 & sleep 0.2; echo ready; wait",
-            format!("mapped file {}", root.path("volumes/a/_data/program").display()),
+            format!("executable {}", root.path("volumes/a/_data/program").display()),
         ),
     ];
     for (wrapper, script, expected) in cases {
@@ -312,7 +320,7 @@ const SOCKET: &str = "VOLGC_TEST_BLIND_SPOT";
 async fn tell_the_blind_spot() {
     let Ok(socket) = std::env::var(SOCKET) else { return };
     let told = sight::blind_spot(Path::new(&socket)).await;
-    let asked = mounts_below(vec![Target { key: 1, places: Vec::new() }]).await.is_ok();
+    let asked = mounts_below(vec![Target { key: 1, places: Vec::new() }], Vec::new()).await.is_ok();
     std::fs::write(format!("{socket}.told"), format!("{told:?} {asked}")).unwrap();
 }
 

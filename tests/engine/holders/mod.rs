@@ -2,6 +2,7 @@
 
 mod accidents;
 mod every_kind;
+mod kernel;
 mod paths;
 mod swarm;
 mod traps;

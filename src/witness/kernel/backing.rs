@@ -1,0 +1,245 @@
+//! What mounts are made of: the layers of overlays, the file of an EROFS, the branches of a FUSE pool. All of it is text that whoever
+//! mounted it wrote, so it is followed as that one would follow it: in every namespace in which the mount is, and in our own.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::places::{Place, Places, join};
+use super::ways::{Lead, Ways, names};
+use super::words::text;
+use crate::host::proc::mountinfo::{Device, MountLine};
+use crate::host::proc::namespaces::Namespace;
+
+/// Where the service manager puts a file system together in a namespace that is gone when it is done (systemd-sysext).
+const STAGING: &[u8] = b"/run/systemd/";
+
+/// Where the root is while the machine starts; what was mounted then is told with this in front.
+const EARLY_ROOTS: [&[u8]; 4] = [b"/sysroot", b"/new_root", b"/newroot", b"/root"];
+
+/// One file system that is made of others, wherever it is mounted.
+#[derive(Debug)]
+pub(super) struct Backed<'a, 'm, K> {
+    /// Where it was seen.
+    pub(super) seen: Vec<(&'m Namespace, &'m MountLine)>,
+    /// The targets that it is certain to be made of.
+    pub(super) certain: BTreeSet<&'a K>,
+    /// What it is made of and cannot be found: it may be any target.
+    pub(super) unknown: Option<String>,
+    /// What it is made of leads to an empty directory now. Something else may have been mounted there when it was mounted: a bind of a
+    /// target, or more often what a sandbox made for itself. What is in it tells.
+    pub(super) is_doubtful: bool,
+    /// What it is made of that lies above every target.
+    pub(super) above: Option<Vec<u8>>,
+}
+
+/// Every such file system in these namespaces. `bases` are the namespaces in which administrators and engines mount things: our own,
+/// and that of the first process.
+pub(super) fn find<'a, 'm, K: Ord>(
+    places: &'a Places<'a, K>,
+    ways: &Ways<'m>,
+    namespaces: &'m [Namespace],
+    bases: &[&'m Namespace],
+) -> Vec<Backed<'a, 'm, K>> {
+    type Made<'m> = (Device, &'m [Vec<u8>], &'m [Vec<u8>], &'m [Vec<u8>]);
+    // A mount is copied into every namespace made after it, and is of the same file system in all of them.
+    let mut groups: BTreeMap<Made<'m>, Vec<(&Namespace, &MountLine)>> = BTreeMap::new();
+    for namespace in namespaces {
+        let is_made_of_something = |mount: &&MountLine| {
+            !mount.layers.is_empty() || !mount.uppers.is_empty() || !mount.mentions.is_empty()
+        };
+        for mount in namespace.mounts.iter().filter(is_made_of_something) {
+            let made = (mount.device, &mount.layers[..], &mount.uppers[..], &mount.mentions[..]);
+            groups.entry(made).or_default().push((namespace, mount));
+        }
+    }
+    let judge = |((_, layers, uppers, mentions), seen): (Made<'m>, Vec<_>)| {
+        let backed =
+            Backed { seen, certain: BTreeSet::new(), unknown: None, is_doubtful: false, above: None };
+        let mut look = Look { places, ways, bases, backed };
+        look.layers(layers, uppers);
+        look.mentions(mentions);
+        look.backed
+    };
+    groups.into_iter().map(judge).collect()
+}
+
+/// Where a layer is in one namespace.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Found {
+    /// It is there.
+    There,
+    /// In its place is an empty directory.
+    Empty,
+    /// It should be in what is an empty directory.
+    InEmpty,
+    /// It is not in a directory that has other things in it: it was removed, and what was removed is in no volume.
+    Removed,
+}
+
+struct Look<'a, 'm, 'w, K> {
+    places: &'a Places<'a, K>,
+    ways: &'w Ways<'m>,
+    bases: &'w [&'m Namespace],
+    backed: Backed<'a, 'm, K>,
+}
+
+impl<'m, K: Ord> Look<'_, 'm, '_, K> {
+    fn layers(&mut self, layers: &[Vec<u8>], uppers: &[Vec<u8>]) {
+        let is_absolute = |layer: &&Vec<u8>| layer.starts_with(b"/");
+        let absolute: Vec<&Vec<u8>> = layers.iter().chain(uppers).filter(is_absolute).collect();
+        let relative: Vec<&Vec<u8>> =
+            layers.iter().chain(uppers).filter(|layer| !is_absolute(layer)).collect();
+        for layer in &absolute {
+            let found = self.follow(layer);
+            let is_read = layers.iter().any(|read| read == *layer);
+            let is_there =
+                |found: &Found| matches!(found, Found::There) || (*found == Found::Empty && !is_read);
+            if !found.iter().any(is_there) {
+                self.doubt(layer, &found);
+            }
+        }
+        if relative.is_empty() {
+            return;
+        }
+        if let Some(found) = self.base_of(&relative, &absolute) {
+            for place in found {
+                self.claim(&place);
+            }
+        } else {
+            let layer = relative.first().map_or_else(String::new, |layer| text(layer));
+            self.backed.unknown.get_or_insert_with(|| {
+                format!("its layer {layer} is relative to a directory that the kernel does not tell")
+            });
+        }
+    }
+
+    /// A layer that does not lead to one may have led anywhere when it was mounted. What was removed is in no volume.
+    fn doubt(&mut self, layer: &[u8], found: &[Found]) {
+        if self.is_explained(layer) {
+            return;
+        }
+        if found.is_empty() {
+            self.backed.unknown.get_or_insert_with(|| {
+                format!("its layer {} cannot be followed in any namespace where it is mounted", text(layer))
+            });
+        }
+        self.backed.is_doubtful |= found.iter().any(|found| matches!(found, Found::Empty | Found::InEmpty));
+    }
+
+    fn mentions(&mut self, mentions: &[Vec<u8>]) {
+        for mention in mentions {
+            if mention.starts_with(b"/") {
+                self.follow(mention);
+            } else {
+                // The branches of a pool, without what they begin with in common.
+                let parts: Vec<Vec<u8>> = names(mention).collect();
+                self.backed.certain.extend(self.places.named(&parts));
+            }
+        }
+    }
+
+    /// Follows an absolute path in every way there is.
+    fn follow(&mut self, path: &[u8]) -> Vec<Found> {
+        let mut all = Vec::new();
+        for namespace in self.namespaces() {
+            match self.ways.lead(namespace, b"/", path) {
+                Lead::To { place, path } => {
+                    self.claim(&place);
+                    let is_made_up = names(&path).any(|name| is_made_up(&name));
+                    all.push(if !is_made_up && self.ways.is_empty(namespace, &path) {
+                        Found::Empty
+                    } else {
+                        Found::There
+                    });
+                }
+                // What was removed from a volume while it is a layer.
+                Lead::Missing { place, path, rest } => {
+                    let gone = Place { path: join(&place.path, &rest), ..place };
+                    self.backed.certain.extend(self.places.holding(gone.device, &gone.path));
+                    all.push(if self.ways.is_empty(namespace, &path) {
+                        Found::InEmpty
+                    } else {
+                        Found::Removed
+                    });
+                }
+                Lead::Foreign => all.push(Found::There),
+                Lead::Unknown => {}
+            }
+        }
+        all
+    }
+
+    fn namespaces(&self) -> Vec<&'m Namespace> {
+        let mut ids = BTreeSet::new();
+        let seen = self.backed.seen.iter().map(|(namespace, _)| *namespace);
+        seen.chain(self.bases.iter().copied()).filter(|namespace| ids.insert(namespace.id)).collect()
+    }
+
+    fn claim(&mut self, place: &Place) {
+        self.backed.certain.extend(self.places.holding(place.device, &place.path));
+        if self.places.is_above(place) {
+            self.backed.above.get_or_insert_with(|| place.path.clone());
+        }
+    }
+
+    /// Whether a layer that does not lead to one is one that no volume can be: of the file system that the machine started with, or of
+    /// one that the service manager put together.
+    fn is_explained(&self, layer: &[u8]) -> bool {
+        let is_of_the_start = |(namespace, mount): &(&Namespace, &MountLine)| {
+            mount.point == b"/" && self.bases.iter().any(|base| base.id == namespace.id)
+        };
+        if layer.starts_with(STAGING) || self.backed.seen.iter().any(is_of_the_start) {
+            return true;
+        }
+        let exists = |path: &[u8]| {
+            let leads = |namespace| matches!(self.ways.lead(namespace, b"/", path), Lead::To { .. });
+            self.bases.iter().any(|namespace| leads(namespace))
+        };
+        let early = EARLY_ROOTS.iter().filter_map(|root| layer.strip_prefix(*root));
+        early.filter(|rest| rest.starts_with(b"/")).any(exists)
+    }
+
+    /// Where relative layers lie. An engine that has many goes to the directory above them before it mounts, and an administrator is
+    /// often beside the mount point: so the directories above it, and above absolute layers, are tried. All of them must be there, or
+    /// have names that programs make up: those of a container that was removed since.
+    fn base_of(&self, relative: &[&Vec<u8>], absolute: &[&Vec<u8>]) -> Option<Vec<Place>> {
+        if relative.iter().any(|layer| names(layer).all(|name| name == b"..")) {
+            return None;
+        }
+        for (namespace, mount) in &self.backed.seen {
+            let near = above(&mount.point).take(2);
+            let bases = near.chain(absolute.iter().flat_map(|layer| above(layer)));
+            // Everything is in the root directory: that would prove nothing.
+            for base in bases.filter(|base| base.len() > 1) {
+                let lead = |layer: &&Vec<u8>| match self.ways.lead(namespace, base, layer) {
+                    Lead::To { place, .. } => Some(place),
+                    Lead::Missing { place, rest, .. }
+                        if names(&rest).next().is_some_and(|name| is_made_up(&name)) =>
+                    {
+                        Some(place)
+                    }
+                    Lead::Missing { .. } | Lead::Foreign | Lead::Unknown => None,
+                };
+                if let Some(found) = relative.iter().map(lead).collect::<Option<Vec<_>>>() {
+                    return Some(found);
+                }
+            }
+        }
+        None
+    }
+}
+
+/// The directories above a path.
+fn above(path: &[u8]) -> impl Iterator<Item = &[u8]> {
+    super::places::upwards(path).skip(1)
+}
+
+/// Whether a name is one that programs make up: a number, or the ID of a layer or snapshot.
+fn is_made_up(name: &[u8]) -> bool {
+    let is_long = name.len() >= 20
+        && name.iter().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'));
+    is_long || name.iter().all(u8::is_ascii_digit)
+}
+
+#[cfg(test)]
+#[path = "backing_tests.rs"]
+mod tests;

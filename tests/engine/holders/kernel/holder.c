@@ -1,0 +1,96 @@
+/* Holds a file in a way that no descriptor shows, says "ready", and waits: holder HOW PATH [PATH]. */
+#define _GNU_SOURCE
+#include <fcntl.h>
+#include <linux/io_uring.h>
+#include <pthread.h>
+#include <sched.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/fanotify.h>
+#include <sys/inotify.h>
+#include <sys/mman.h>
+#include <sys/mount.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+static char *path;
+
+static int check(const char *what, long result) {
+    if (result < 0) {
+        perror(what);
+        exit(1);
+    }
+    return result;
+}
+
+static void wait_here(void) {
+    puts("ready");
+    fflush(stdout);
+    for (;;) pause();
+}
+
+static void *own_table(void *unused) {
+    check("unshare", unshare(CLONE_FILES));
+    check("open", open(path, O_RDONLY));
+    wait_here();
+    return unused;
+}
+
+static int is(const char *one, const char *other) { return strcmp(one, other) == 0; }
+
+int main(int count, char **words) {
+    char *how = words[1];
+    path = words[2];
+    (void)count;
+    if (is(how, "ring")) {
+        struct io_uring_params plain = {0};
+        int ring = check("io_uring_setup", syscall(__NR_io_uring_setup, 4, &plain));
+        int file = check("open", open(path, O_RDONLY));
+        check("register", syscall(__NR_io_uring_register, ring, IORING_REGISTER_FILES, &file, 1));
+        close(file);
+    } else if (is(how, "tree")) {
+        check("open_tree", syscall(428, AT_FDCWD, path, 1 | O_CLOEXEC));
+    } else if (is(how, "in-tree")) {
+        int tree = check("open_tree", syscall(428, AT_FDCWD, path, 1 | O_CLOEXEC));
+        check("openat", openat(tree, words[3], O_RDONLY));
+        close(tree);
+    } else if (is(how, "map-tree")) {
+        int tree = check("open_tree", syscall(428, AT_FDCWD, path, 1 | O_CLOEXEC));
+        int file = check("openat", openat(tree, words[3], O_RDONLY));
+        if (mmap(0, 4096, PROT_READ, MAP_SHARED, file, 0) == MAP_FAILED) check("mmap", -1);
+        close(file);
+        close(tree);
+    } else if (is(how, "map")) {
+        int file = check("open", open(path, O_RDONLY));
+        if (mmap(0, 4096, PROT_READ, MAP_SHARED, file, 0) == MAP_FAILED) check("mmap", -1);
+        close(file);
+    } else if (is(how, "thread")) {
+        pthread_t thread;
+        pthread_create(&thread, 0, own_table, 0);
+        pthread_join(thread, 0);
+    } else if (is(how, "inotify")) {
+        check("inotify", inotify_add_watch(check("init", inotify_init()), path, IN_ALL_EVENTS));
+    } else if (is(how, "fanotify")) {
+        int group = check("fanotify_init", fanotify_init(FAN_CLASS_NOTIF, O_RDONLY));
+        check("fanotify_mark", fanotify_mark(group, FAN_MARK_ADD, FAN_OPEN, AT_FDCWD, path));
+    } else if (is(how, "socket")) {
+        /* Relative to a directory in which the process does not stay, as daemons do; perhaps renamed when it is ready. */
+        struct sockaddr_un address = {.sun_family = AF_UNIX};
+        strncpy(address.sun_path, words[3], sizeof address.sun_path - 1);
+        int socket_ = check("socket", socket(AF_UNIX, SOCK_STREAM, 0));
+        check("chdir", chdir(path));
+        check("bind", bind(socket_, (struct sockaddr *)&address, sizeof address));
+        check("listen", listen(socket_, 5));
+        if (count > 4) check("rename", rename(words[3], words[4]));
+        check("chdir", chdir("/"));
+    } else if (is(how, "erofs")) {
+        check("mount", mount(path, words[3], "erofs", MS_RDONLY, ""));
+        return 0;
+    } else {
+        return 2;
+    }
+    wait_here();
+}

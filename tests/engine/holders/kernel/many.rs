@@ -1,0 +1,130 @@
+//! Who could stop a whole host, and who must not: an unprivileged user with namespaces of his own; and all that is ordinary.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
+use std::process::Command;
+
+use harness::{Contents, KEEP_IN_QUARANTINE, Volgc, on_each_engine};
+
+use super::{Holding, TakenAway, mount, run};
+
+/// As `nobody`, in user and mount namespaces of his own, where he is root.
+#[track_caller]
+fn as_nobody(script: &str, arguments: &[&Path]) -> Holding {
+    let mut command = Command::new("setpriv");
+    command.args([
+        "--reuid=65534",
+        "--regid=65534",
+        "--clear-groups",
+        "unshare",
+        "-Urm",
+        "sh",
+        "-ec",
+        script,
+        "sh",
+    ]);
+    Holding::start(command.args(arguments))
+}
+
+/// An overlay with a lower layer that is relative to where he was. Where he works is gone when he is done, so that nothing is found
+/// beside the mount point.
+const RELATIVE: &str = r"
+    mount -t tmpfs none /mnt; mkdir -p /mnt/gone/_data /mnt/gone/other /mnt/over; cd /mnt/gone
+    mount -t overlay overlay -o lowerdir=_data:other /mnt/over; cd /; rm -r /mnt/gone
+    echo ready; read x
+";
+
+on_each_engine! {
+    fn an_unprivileged_user_stops_nothing_with_a_layer_that_he_could_not_reach(engine: PrivateEngine) {
+        engine.create_volume("one", &[]);
+        engine.create_volume("two", &[]);
+        // As dockerd makes its root.
+        fs::set_permissions(engine.root(), fs::Permissions::from_mode(0o710)).unwrap();
+        let relative = as_nobody(RELATIVE, &[]);
+        // And one that looks like a volume, in a root that he made up.
+        let named = r#"
+            mount -t tmpfs none /tmp; mkdir -p "$1" /tmp/over /tmp/x
+            mount -t overlay overlay -o "lowerdir=$1:/tmp/x" /tmp/over; echo ready; read x
+        "#;
+        let named = as_nobody(named, &[&engine.volume_data("two")]);
+        let volgc = Volgc::configured(&engine, KEEP_IN_QUARANTINE);
+        volgc.sweep_twice();
+        assert_eq!(engine.volume_names(), Vec::<String>::new(), "{}", volgc.ok(&["report"]));
+        drop((relative, named));
+    }
+
+    /// Where every user may go to the volumes, the layer may be any of them: all are kept, and whoever keeps them is named.
+    fn an_unprivileged_user_keeps_what_he_could_reach_and_is_named(engine: PrivateEngine) {
+        let mut kept = Contents::new(&engine);
+        kept.volume("one");
+        kept.volume("two");
+        for open in [engine.dir(), &engine.root(), &engine.volumes_dir()] {
+            fs::set_permissions(open, fs::Permissions::from_mode(0o711)).unwrap();
+        }
+        let relative = as_nobody(RELATIVE, &[]);
+        let volgc = Volgc::configured(&engine, KEEP_IN_QUARANTINE);
+        volgc.sweep_twice();
+        kept.assert_untouched();
+        let process = format!("process {} sh", relative.0.id());
+        let swept = volgc.run(&["sweep"]);
+        for told in [volgc.ok(&["report"]), volgc.ok(&["check"]), swept.stderr] {
+            assert!(told.contains(&process) && told.contains("keeps 2 volumes") && told.contains("_data"), "{told}");
+        }
+        drop(relative);
+        volgc.sweep_twice();
+        assert_eq!(engine.volume_names(), Vec::<String>::new());
+    }
+
+    /// Containers, binds, overlays, images, pools, sockets, watches: none of it is in a volume.
+    fn an_ordinary_host_is_collected_as_ever(engine: PrivateEngine) {
+        let place = |name: &str| {
+            let path = engine.dir().join(name);
+            fs::create_dir_all(&path).unwrap();
+            path
+        };
+        let (tree, low, up, work) = (place("tree"), place("low"), place("up"), place("work"));
+        fs::write(low.join("file"), "x").unwrap();
+        fs::write(tree.join("image"), vec![0; 1 << 20]).unwrap();
+        let mut kept = Contents::new(&engine);
+        kept.volume("used");
+        for number in 0..10 {
+            let name = format!("web{number}");
+            engine.docker(&["run", "-d", "--name", &name, "-v", "used:/data", "-v", "/etc:/host:ro", "bb", "sleep", "1000"]);
+        }
+        // An agent that reads all of the host.
+        engine.docker(&["run", "-d", "--name", "agent", "-v", "/:/host:ro", "bb", "sleep", "1000"]);
+        let layers = format!("lowerdir={},upperdir={},workdir={}", low.display(), up.display(), work.display());
+        let over = mount(&["-t", "overlay", "overlay", "-o", &layers].map(Path::new), &place("over"));
+        // What is below an overlay may be removed, and an empty directory is a layer too.
+        fs::remove_dir_all(&up).unwrap();
+        let pool = place("pool");
+        run("mergerfs", &[&low, &pool]);
+        let pool = TakenAway("umount", vec![pool]);
+        let device = run("losetup", &["--find".as_ref(), "--show".as_ref(), &tree.join("image")]);
+        let device = TakenAway("losetup", vec!["-d".into(), device.into()]);
+        let sandbox = r#"
+            mount -t tmpfs none "$1"; mkdir "$1/up" "$1/work" "$1/new"
+            mount -t overlay overlay -o "lowerdir=/,upperdir=$1/up,workdir=$1/work" "$1/new"
+            mkdir -p "$1/new/old"; cd "$1/new"; pivot_root . old; busybox umount -l /old; echo ready; read x
+        "#;
+        let holding = [
+            Holding::apart(sandbox, &[&place("sandbox")]),
+            Holding::path(&engine, "inotify", &tree, &[]),
+            Holding::path(&engine, "socket", &tree, &["x.sock"]),
+            Holding::path(&engine, "ring", &tree.join("image"), &[]),
+            Holding::path(&engine, "tree", &tree, &[]),
+            Holding::path(&engine, "map", &tree.join("image"), &[]),
+        ];
+        for name in ["free", "image"] {
+            engine.create_volume(name, &[]);
+            engine.fill_volume(name, 7);
+        }
+        let volgc = Volgc::configured(&engine, KEEP_IN_QUARANTINE);
+        volgc.sweep_twice();
+        assert_eq!(engine.volume_names(), ["used"], "{}", volgc.ok(&["report"]));
+        assert!(volgc.ok(&["report"]).contains("agent binds /"), "who reads everything is named");
+        kept.assert_untouched();
+        drop((over, pool, device, holding));
+    }
+}

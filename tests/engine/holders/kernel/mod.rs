@@ -1,0 +1,108 @@
+//! What only the kernel knows to hold a volume: mounts however they are written, files without a descriptor, sockets, watches, swap.
+
+mod many;
+mod mounts;
+mod namespaces;
+mod uses;
+mod without_files;
+
+use std::fs;
+use std::io::Read as _;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+
+use harness::{Contents, KEEP_IN_QUARANTINE, NO_GRACE, PrivateEngine, Volgc, show};
+
+/// A program that holds files in many ways, made by the compiler of the machine.
+#[track_caller]
+fn program(engine: &PrivateEngine) -> PathBuf {
+    let (source, program) = (engine.dir().join("holder.c"), engine.dir().join("holder"));
+    fs::write(&source, include_str!("holder.c")).unwrap();
+    let output =
+        Command::new("cc").args(["-static", "-pthread", "-o"]).args([&program, &source]).output().unwrap();
+    assert!(output.status.success(), "{}", show(&output));
+    program
+}
+
+/// A process that holds something until this is dropped.
+struct Holding(Child);
+
+impl Holding {
+    /// Waits until it says `ready`.
+    #[track_caller]
+    fn start(command: &mut Command) -> Self {
+        let mut child =
+            command.current_dir("/").stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+        let mut said = [0; 6];
+        let told = child.stdout.as_mut().unwrap().read_exact(&mut said);
+        assert!(told.is_ok() && &said == b"ready\n", "{command:?} is not ready");
+        Self(child)
+    }
+
+    /// The program, holding `path` in its way.
+    #[track_caller]
+    fn path(engine: &PrivateEngine, how: &str, path: &Path, more: &[&str]) -> Self {
+        Self::start(Command::new(program(engine)).arg(how).arg(path).args(more))
+    }
+
+    /// A shell in a mount namespace of its own; the script says `ready` and stays.
+    #[track_caller]
+    fn apart(script: &str, arguments: &[&Path]) -> Self {
+        let words = ["--mount", "--propagation", "private", "--", "sh", "-ec", script, "sh"];
+        Self::start(Command::new("unshare").args(words).args(arguments))
+    }
+}
+
+impl Drop for Holding {
+    fn drop(&mut self) {
+        self.0.kill().ok();
+        self.0.wait().ok();
+    }
+}
+
+/// Runs a command of the machine that must succeed.
+#[track_caller]
+fn run(program: &str, arguments: &[&Path]) -> String {
+    let output = Command::new(program).args(arguments).output().unwrap();
+    assert!(output.status.success(), "{program} {arguments:?}: {}", show(&output));
+    String::from_utf8_lossy(&output.stdout).trim().to_owned()
+}
+
+/// Something of the machine that a command takes away again.
+struct TakenAway(&'static str, Vec<PathBuf>);
+
+impl Drop for TakenAway {
+    fn drop(&mut self) {
+        let status = Command::new(self.0).args(&self.1).status().unwrap();
+        assert!(status.success() || std::thread::panicking(), "{} {:?}", self.0, self.1);
+    }
+}
+
+/// A mount that ends with the test.
+#[track_caller]
+fn mount(arguments: &[&Path], at: &Path) -> TakenAway {
+    fs::create_dir_all(at).unwrap();
+    run("mount", &[arguments, &[at]].concat());
+    TakenAway("umount", vec![at.to_owned()])
+}
+
+/// The volume is kept by four sweeps without any grace, through which another one goes, and is named by the last of them as held so.
+#[track_caller]
+fn assert_kept_as(engine: &PrivateEngine, kept: &Contents<'_>, told: &str) {
+    let volgc = Volgc::configured(engine, NO_GRACE);
+    kept.assert_survive_sweeps_of(&volgc);
+    let swept = volgc.ok(&["sweep"]);
+    let explained = volgc.ok(&["explain", "held"]);
+    assert!(
+        swept.contains(told) || explained.contains(told),
+        "{told:?} is in neither:\n{swept}\n{explained}"
+    );
+}
+
+/// Once nobody holds it, it goes as others do.
+#[track_caller]
+fn assert_goes(engine: &PrivateEngine) {
+    let volgc = Volgc::configured(engine, KEEP_IN_QUARANTINE);
+    let output = volgc.run(&["quarantine", "held"]);
+    assert_eq!(output.status, Some(0), "{output:?}");
+}

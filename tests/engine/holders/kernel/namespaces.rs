@@ -1,0 +1,49 @@
+//! Who holds a volume in a mount namespace of his own is named, with all that it takes to find him.
+
+use harness::{Contents, NO_GRACE, PrivateEngine, Volgc, on_each_engine};
+
+use super::{Holding, assert_goes};
+
+/// What `explain` says of the volume `held`.
+fn story(engine: &PrivateEngine) -> String {
+    Volgc::configured(engine, NO_GRACE).ok(&["explain", "held"])
+}
+
+on_each_engine! {
+    fn a_mount_of_a_volume_in_somebodys_namespace_is_named(engine: PrivateEngine) {
+        let mut kept = Contents::new(&engine);
+        kept.volume("held");
+        let script = r#"mount --bind "$1" /mnt; echo ready; read x"#;
+        let holding = Holding::apart(script, &[&engine.volume_data("held")]);
+        let process = holding.0.id();
+        kept.assert_survive_sweeps();
+        let told = story(&engine);
+        assert!(told.contains("mounted at /mnt in mount namespace "), "{told}");
+        assert!(told.contains(&format!("(process {process} sh)")), "{told}");
+        drop(holding);
+        assert_goes(&engine);
+    }
+
+    /// What is mounted inside of a volume, where nobody else sees it: by a process of the host, and by a container.
+    fn a_mount_in_a_volume_that_is_pinned_by_somebodys_namespace_is_named(engine: PrivateEngine) {
+        let mut kept = Contents::new(&engine);
+        kept.volume("held");
+        let data = engine.volume_data("held");
+        let script = r#"mount -t tmpfs none "$1/base"; echo ready; read x"#;
+        let holding = Holding::apart(script, &[&data]);
+        kept.assert_survive_sweeps();
+        let told = story(&engine);
+        let at = format!("at {}/base in mount namespace ", data.display());
+        let process = format!("(process {} sh)", holding.0.id());
+        assert!(told.contains(&at) && told.contains(&process), "{told}");
+        drop(holding);
+
+        engine.docker(&["run", "-d", "--name", "tenant", "-v", "held:/data", "--tmpfs", "/data/base", "bb", "sleep", "1000"]);
+        let told = story(&engine);
+        assert!(told.contains("at /data/base in mount namespace "), "{told}");
+        assert!(told.contains("sleep of container tenant ("), "{told}");
+        engine.docker(&["rm", "-f", "tenant"]);
+        kept.assert_untouched();
+        assert_goes(&engine);
+    }
+}

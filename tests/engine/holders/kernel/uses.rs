@@ -1,0 +1,99 @@
+//! Files in use that no descriptor shows, or not by a path that leads there.
+
+use std::fs;
+use std::process::Command;
+
+use harness::{Contents, PrivateEngine, on_each_engine};
+
+use super::{Holding, TakenAway, assert_goes, assert_kept_as, program, run};
+
+/// A volume `held` with content.
+fn held(engine: &PrivateEngine) -> Contents<'_> {
+    let mut kept = Contents::new(engine);
+    kept.volume("held");
+    kept
+}
+
+on_each_engine! {
+    fn a_file_registered_with_a_ring_keeps_its_volume(engine: PrivateEngine) {
+        let kept = held(&engine);
+        for place in ["PG_VERSION", "base/1"] {
+            let holding = Holding::path(&engine, "ring", &engine.volume_data("held").join(place), &[]);
+            assert_kept_as(&engine, &kept, "file registered with io_uring");
+            drop(holding);
+        }
+        assert_goes(&engine);
+    }
+
+    /// In a namespace of its own, in which the file has another path.
+    fn a_file_registered_through_a_mount_of_its_own_keeps_its_volume(engine: PrivateEngine) {
+        let kept = held(&engine);
+        let script = r#"mount --bind "$1" /mnt; exec "$2" ring /mnt/PG_VERSION"#;
+        let holding = Holding::apart(script, &[&engine.volume_data("held"), &program(&engine)]);
+        // The mount is seen too. Without it the ring is all that is left.
+        run("nsenter", &[format!("--mount=/proc/{}/ns/mnt", holding.0.id()).as_ref(), "umount".as_ref(), "-l".as_ref(), "/mnt".as_ref()]);
+        assert_kept_as(&engine, &kept, "file registered with io_uring");
+        drop(holding);
+        assert_goes(&engine);
+    }
+
+    fn a_detached_tree_keeps_its_volume(engine: PrivateEngine) {
+        let kept = held(&engine);
+        let holding = Holding::path(&engine, "tree", &engine.volume_data("held").join("base"), &[]);
+        assert_kept_as(&engine, &kept, "open file /");
+        drop(holding);
+        assert_goes(&engine);
+    }
+
+    fn a_file_opened_or_mapped_in_a_detached_tree_keeps_its_volume(engine: PrivateEngine) {
+        let kept = held(&engine);
+        for (how, told) in [("in-tree", "open file /PG_VERSION"), ("map-tree", "mapped file /PG_VERSION")] {
+            let holding = Holding::path(&engine, how, &engine.volume_data("held"), &["PG_VERSION"]);
+            assert_kept_as(&engine, &kept, told);
+            drop(holding);
+        }
+        assert_goes(&engine);
+    }
+
+    fn a_thread_with_descriptors_of_its_own_keeps_its_volume(engine: PrivateEngine) {
+        let kept = held(&engine);
+        let file = engine.volume_data("held").join("PG_VERSION");
+        let holding = Holding::path(&engine, "thread", &file, &[]);
+        assert_kept_as(&engine, &kept, "open file");
+        drop(holding);
+        assert_goes(&engine);
+    }
+
+    fn a_loop_device_keeps_its_volume_when_the_namespace_is_gone_where_it_was_made(engine: PrivateEngine) {
+        let mut kept = Contents::new(&engine);
+        engine.create_volume("held", &[]);
+        let data = engine.volume_data("held");
+        fs::create_dir(data.join("images")).unwrap();
+        fs::write(data.join("images/disk"), vec![1; 1 << 20]).unwrap();
+        kept.note_volume("held");
+        // Through a directory above the file, and through a mount of the file itself.
+        for (place, at) in [(data.clone(), "/mnt"), (data.join("images/disk"), "/etc/hostname")] {
+            let inside = if at == "/mnt" { "/mnt/images/disk" } else { at };
+            let script = format!("mount --bind '{}' {at} && losetup --find --show {inside}", place.display());
+            let output = Command::new("unshare").args(["-m", "sh", "-ec", &script]).output().unwrap();
+            let device = String::from_utf8_lossy(&output.stdout).trim().to_owned();
+            let device = TakenAway("losetup", vec!["-d".into(), device.into()]);
+            assert_kept_as(&engine, &kept, "loop device on /");
+            drop(device);
+        }
+        assert_goes(&engine);
+    }
+
+    /// Docker in Docker: in its own root a container has files at the very paths of the volumes outside.
+    fn a_container_that_maps_a_look_alike_in_its_own_root_keeps_nothing(engine: PrivateEngine) {
+        let kept = held(&engine);
+        let holder = program(&engine);
+        let data = engine.volume_data("held");
+        let mount = format!("{}:/holder", holder.display());
+        let script = format!("mkdir -p {0}; echo x > {0}/PG_VERSION; exec /holder map {0}/PG_VERSION", data.display());
+        engine.docker(&["run", "-d", "--name", "twin", "-v", &mount, "bb", "sh", "-c", &script]);
+        harness::wait_until("it is mapped", || engine.docker(&["logs", "twin"]).contains("ready"));
+        kept.assert_untouched();
+        assert_goes(&engine);
+    }
+}
