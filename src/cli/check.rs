@@ -8,6 +8,7 @@ use crate::config::duration::spell;
 use crate::config::{ScheduleSettings, Settings};
 use crate::gc::plan::Order;
 use crate::gc::policy::{Disposition, LabelMatch, Match, Policy};
+use crate::gc::spoken::spoken;
 use crate::host::clock;
 use crate::report::text::{rfc3339, safe};
 use crate::sweep::look::look;
@@ -50,7 +51,7 @@ pub(super) async fn run(context: &Context<'_>) -> Result<Exit, CliError> {
         line(&mut text, "note", &safe(note));
     }
     for refusal in &look.refusals {
-        line(&mut text, "refused", &format!("{}: {}", refusal.word, safe(&refusal.text)));
+        line(&mut text, "refused", &format!("{}: {}", spoken(refusal.word), safe(&refusal.text)));
     }
     if look.refusals.is_empty() {
         line(&mut text, "verdict", "a sweep can act here");

@@ -150,6 +150,8 @@ fn of_quarantine(error: &QuarantineError) -> Exit {
         | QuarantineError::Exists { .. }
         | QuarantineError::NotEmpty { .. }
         | QuarantineError::Mounted { .. }
+        | QuarantineError::Covers(_)
+        | QuarantineError::Covered { .. }
         | QuarantineError::NotTheSame { .. } => Exit::Failed,
     }
 }
@@ -164,6 +166,8 @@ fn of_step(error: &StepError) -> Exit {
             | QuarantineError::DamagedManifest { .. }
             | QuarantineError::NotEmpty { .. }
             | QuarantineError::Mounted { .. }
+            | QuarantineError::Covers(_)
+            | QuarantineError::Covered { .. }
             | QuarantineError::NotTheSame { .. } => of_quarantine(error),
         },
         StepError::Swap { source, .. } => of_step(source),

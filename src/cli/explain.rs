@@ -6,10 +6,12 @@ use clap::Args;
 
 use super::context::Context;
 use super::{CliError, Exit, output};
+use crate::config::Settings;
+use crate::gc::odd::usable;
 use crate::gc::plan::Order;
 use crate::gc::volume::VolumeName;
 use crate::host::clock;
-use crate::report::explain::{Dangling, Inside, explain};
+use crate::report::explain::{Dangling, Inside, explain, explain_odd};
 use crate::report::text::safe;
 use crate::sweep::look::{Look, look};
 use crate::witness::kernel;
@@ -22,7 +24,9 @@ pub struct Arguments {
 
 pub(super) async fn run(context: &Context<'_>, arguments: &Arguments) -> Result<Exit, CliError> {
     let (settings, _) = context.settings()?;
-    let name = volume_name(&arguments.volume)?;
+    let Some(name) = usable(&arguments.volume) else {
+        return odd(context, &settings, &arguments.volume).await;
+    };
     let engine = context.engine(&settings).await?;
     let remembered = context.remembered()?;
     let dangling = if engine.is_dangling(&name).await? { Dangling::Yes } else { Dangling::No };
@@ -35,11 +39,24 @@ pub(super) async fn run(context: &Context<'_>, arguments: &Arguments) -> Result<
             output::print(&story)?;
             Ok(Exit::Done)
         }
-        None => Err(CliError::NotFound(format!(
-            "there is no volume {}, and none of that name in quarantine; `volgc report` and `volgc list` show what there is",
-            safe(&arguments.volume)
-        ))),
+        None => Err(not_found(&arguments.volume)),
     }
+}
+
+/// A volume whose name cannot be used.
+async fn odd(context: &Context<'_>, settings: &Settings, name: &str) -> Result<Exit, CliError> {
+    let engine = context.engine(settings).await?;
+    let look = look(&engine, &context.remembered()?, settings, &Order::Scheduled, clock::read()?).await?;
+    let story = explain_odd(&look, name).ok_or_else(|| not_found(name))?;
+    output::print(&story)?;
+    Ok(Exit::Done)
+}
+
+fn not_found(name: &str) -> CliError {
+    CliError::NotFound(format!(
+        "there is no volume {}, and none of that name in quarantine; `volgc report` and `volgc list` show what there is",
+        safe(name)
+    ))
 }
 
 /// Whether a process is in the volume, as a step that is about to move it asks.

@@ -7,6 +7,7 @@ use super::context::Context;
 use super::{CliError, Exit, Format, explain, output};
 use crate::config::duration;
 use crate::gc::history::HistoryLine;
+use crate::gc::spoken::spoken;
 use crate::host::clock;
 use crate::host::ledger::HistoryFilter;
 use crate::report::columns::Columns;
@@ -53,7 +54,7 @@ fn shown(lines: &[HistoryLine]) -> String {
     for line in lines {
         columns.add([
             line.at.format("%Y-%m-%d %H:%M:%SZ").to_string().into(),
-            line.happening.word().into(),
+            spoken(line.happening.word()),
             line.volume.as_ref().map_or("-".into(), |name| safe(name.as_str())),
             line.entry.as_ref().map_or("-".into(), |entry| entry.to_string().into()),
             line.last_holder.as_ref().map_or("-".into(), |last| safe(&last.holder.name)),

@@ -7,7 +7,9 @@ use super::context::{Context, whoami};
 use super::{CliError, Exit, explain, output};
 use crate::gc::brakes::Doubt;
 use crate::gc::entry::{Entry, EntryId, Manifest};
+use crate::gc::labels::carried;
 use crate::gc::plan::Order;
+use crate::gc::volume::ANONYMOUS_LABEL;
 use crate::host::clock;
 use crate::report::text::{minute, safe};
 use crate::sweep::Sweeper;
@@ -47,6 +49,17 @@ pub(super) async fn run(context: &Context<'_>, arguments: &Arguments) -> Result<
     match sweeper.restore(&entry, target, replace).await? {
         Restored::Done { manifest, name, replaced } => {
             let mut text = format!("restored volume {name} from entry {}\n", manifest.entry);
+            let left_out = carried(&manifest.labels, &manifest.name, &name).left_out;
+            if !left_out.is_empty() {
+                text.push_str(&format!(
+                    "without labels by which a tool would find it as {}, and delete it: {}\n",
+                    safe(manifest.name.as_str()),
+                    safe(&left_out.join(", "))
+                ));
+            }
+            if name == manifest.name && manifest.labels.contains_key(ANONYMOUS_LABEL) {
+                text.push_str("it is anonymous, as it was: `docker volume prune` deletes it while no container uses it\n");
+            }
             if let Some(replaced) = replaced {
                 text.push_str(&format!(
                     "the volume that had the name is in quarantine as entry {replaced}\n"

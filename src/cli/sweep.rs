@@ -13,8 +13,10 @@ use super::{CliError, Exit, output};
 use crate::gc::entry::EntryId;
 use crate::gc::plan::Order;
 use crate::gc::policy::Mode;
+use crate::gc::spoken::spoken;
 use crate::gc::verdict::{Action, Reason, Verdict};
 use crate::gc::volume::VolumeName;
+use crate::host::sharing::Blocks;
 use crate::report::document::SCHEMA_VERSION;
 use crate::report::text::{bytes, counted, safe};
 use crate::sweep::recover::Recovered;
@@ -113,7 +115,7 @@ fn told(swept: &Swept, mode: Mode, order: &Order) -> String {
         .look
         .refusals
         .iter()
-        .map(|refusal| format!("refused to act ({}): {}", refusal.word, safe(&refusal.text)))
+        .map(|refusal| format!("refused to act ({}): {}", spoken(refusal.word), safe(&refusal.text)))
         .collect();
     for (manifest, result) in &swept.recovered {
         let what = match result {
@@ -129,7 +131,8 @@ fn told(swept: &Swept, mode: Mode, order: &Order) -> String {
         };
         lines.push(format!("volume {} (entry {}) {what}", safe(manifest.name.as_str()), manifest.entry));
     }
-    lines.extend(swept.done.iter().map(told_step));
+    let blocks = swept.look.observation.blocks();
+    lines.extend(swept.done.iter().map(|done| told_step(done, blocks)));
     if swept.look.refusals.is_empty() {
         lines.extend(not_done(swept, mode, order));
     }
@@ -155,7 +158,7 @@ fn nothing_due(swept: &Swept) -> String {
     }
 }
 
-fn told_step(done: &Done) -> String {
+fn told_step(done: &Done, blocks: Blocks) -> String {
     match done {
         Done::Quarantined(name, entry) => {
             format!("quarantined volume {name}; `volgc restore {entry}` brings it back")
@@ -170,7 +173,13 @@ fn told_step(done: &Done) -> String {
         Done::Released(entry, why) => format!("released entry {entry}: {}", safe(why)),
         Done::Removed(entry) => format!("deleted entry {entry}: the engine removed its volume"),
         Done::Kept(entry, why) => format!("kept entry {entry}: {}", safe(why)),
-        Done::Deleted(entry, freed) => format!("deleted entry {entry}, {}", bytes(*freed)),
+        Done::Deleted(entry, freed) => {
+            let at_most = match blocks {
+                Blocks::Own => "",
+                Blocks::MayBeShared => "at most ",
+            };
+            format!("deleted entry {entry}, {at_most}{}", bytes(*freed))
+        }
         Done::DeletionStopped(entry) => format!("stopped deleting entry {entry}; the next sweep goes on"),
         Done::Failed(what, error) => format!("{} failed: {}", safe(what), safe(&error.to_string())),
     }
@@ -228,7 +237,7 @@ struct Planned {
 
 #[derive(Debug, Deserialize)]
 struct PlannedVolume {
-    name: VolumeName,
+    name: String,
     identity: String,
     action: Action,
 }
@@ -267,7 +276,7 @@ fn pinned(file: &Path) -> Result<Order, CliError> {
         .volumes
         .into_iter()
         .filter(|volume| volume.action == Action::Quarantine)
-        .map(|volume| (volume.name, volume.identity))
+        .filter_map(|volume| Some((VolumeName::new(volume.name).ok()?, volume.identity)))
         .collect();
     Ok(Order::Pinned { volumes, entries })
 }

@@ -18,6 +18,8 @@ pub struct EngineFacts {
     pub containers: u64,
     /// Whether it is Podman.
     pub is_podman: bool,
+    /// Whether it runs as an ordinary user.
+    pub is_rootless: bool,
     /// Why the docker root is not on this machine, when it is not.
     pub root_problem: Option<String>,
 }
@@ -43,8 +45,8 @@ pub struct Refusal {
 }
 
 /// The word of every refusal there is.
-pub const WORDS: [&str; 5] =
-    ["root_not_here", "podman", "other_engine", "empty_container_list", "live_restore"];
+pub const WORDS: [&str; 6] =
+    ["root_not_here", "podman", "rootless", "other_engine", "empty_container_list", "live_restore"];
 
 /// The first version whose reference counts survive a restart under live-restore (moby 44231, 44237, 44238).
 const LIVE_RESTORE_FIXED: [u64; 3] = [20, 10, 19];
@@ -61,6 +63,13 @@ pub fn refusals(facts: &EngineFacts, ledger: &LedgerState, limits: &Limits) -> V
             word: "podman",
             doubt: Doubt::Engine,
             text: "this is Podman, which deletes any volume whose name begins with the one given (podman issue 23943); \
+                   volgc reports on it, and moves nothing"
+                .to_owned(),
+        }),
+        facts.is_rootless.then(|| Refusal {
+            word: "rootless",
+            doubt: Doubt::Engine,
+            text: "this engine runs rootless: it cannot use a volume directory that root makes, so volgc could not bring a volume back; \
                    volgc reports on it, and moves nothing"
                 .to_owned(),
         }),
@@ -148,6 +157,7 @@ mod tests {
             live_restore: Some(false),
             containers: 3,
             is_podman: false,
+            is_rootless: false,
             root_problem: None,
         }
     }
@@ -218,7 +228,9 @@ mod tests {
     }
 
     #[test]
-    fn podman_and_a_root_elsewhere_are_refused() {
+    fn podman_a_rootless_engine_and_a_root_elsewhere_are_refused() {
+        let rootless = EngineFacts { is_rootless: true, ..facts() };
+        assert_eq!(words(&rootless, &LedgerState::default()), ["rootless"]);
         let elsewhere = EngineFacts { root_problem: Some("gone".to_owned()), is_podman: true, ..facts() };
         assert_eq!(words(&elsewhere, &LedgerState::default()), ["root_not_here", "podman"]);
     }

@@ -6,7 +6,9 @@ use chrono::{DateTime, Utc};
 use rayon::slice::ParallelSliceMut as _;
 
 use super::entry::EntryId;
+use super::odd::OddVolume;
 use super::reference::{Holder, Reference, Witness};
+use super::spoken::spoken;
 use super::volume::{Unmovable, Volume, VolumeName};
 
 /// Which engine was observed.
@@ -48,10 +50,10 @@ impl Answer {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum IncompleteInventory {
     /// A witness gave no answer.
-    #[error("the {} witness gave no answer", .0.word())]
+    #[error("the {} witness gave no answer", spoken(.0.word()))]
     Missing(Witness),
     /// A witness answered twice, so one of the answers is not the complete one.
-    #[error("the {} witness answered twice", .0.word())]
+    #[error("the {} witness answered twice", spoken(.0.word()))]
     Twice(Witness),
     /// The same name was listed twice.
     #[error("volume {0} was listed twice")]
@@ -67,6 +69,7 @@ pub struct Inventory {
     references: BTreeMap<VolumeName, Vec<Reference>>,
     entry_holders: BTreeMap<EntryId, Vec<Holder>>,
     notes: Vec<String>,
+    odd: Vec<OddVolume>,
     alerts: Vec<String>,
 }
 
@@ -111,7 +114,20 @@ impl Inventory {
             return Err(IncompleteInventory::DuplicateVolume(twice.name.clone()));
         }
         let volumes = volumes.into_iter().map(|volume| (volume.name.clone(), volume)).collect();
-        Ok(Self { taken_at, engine, volumes, references, entry_holders, notes, alerts })
+        Ok(Self { taken_at, engine, volumes, references, entry_holders, notes, odd: Vec::new(), alerts })
+    }
+
+    /// The same, with the volumes whose names cannot be used.
+    #[must_use]
+    pub fn with_odd(mut self, mut odd: Vec<OddVolume>) -> Self {
+        odd.sort();
+        self.odd = odd;
+        self
+    }
+
+    /// The volumes whose names cannot be used, by name.
+    pub fn odd(&self) -> &[OddVolume] {
+        &self.odd
     }
 
     /// When the last witness had answered.

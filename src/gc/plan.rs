@@ -68,6 +68,8 @@ pub struct Situation<'a> {
 pub struct Plan {
     /// Every volume of the inventory.
     pub volumes: BTreeMap<VolumeName, Verdict>,
+    /// Every volume whose name cannot be used, by name: they are kept. Two may share a name.
+    pub odd: Vec<(String, Verdict)>,
     /// Every entry of the quarantine, by the name of its directory.
     pub entries: BTreeMap<String, Verdict>,
     /// How far the sweep may go.
@@ -133,7 +135,8 @@ pub fn plan(situation: Situation<'_>, order: &Order) -> Plan {
             EntryId::new(id.clone()).ok().and_then(|id| situation.ledger.entries.get(&id))
         });
     }
-    Plan { volumes, entries, mode: situation.policy.mode, by_hand }
+    let odd = situation.inventory.odd().iter().map(|odd| (odd.name.clone(), odd.verdict())).collect();
+    Plan { volumes, odd, entries, mode: situation.policy.mode, by_hand }
 }
 
 fn directory_of(entry: &Entry) -> String {

@@ -1,8 +1,11 @@
 //! Who holds a volume, and which witness saw it.
 
+use std::fmt;
+
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
+use super::spoken::spoken;
 use super::volume::VolumeName;
 
 /// One source of references. It answers completely, or it fails (I2).
@@ -28,7 +31,7 @@ impl Witness {
     pub const ALL: [Self; 6] =
         [Self::Engine, Self::BindSources, Self::ContainersOnDisk, Self::Kernel, Self::Swarm, Self::Operator];
 
-    /// The stable word used in JSON, tables and logs.
+    /// The stable word used in JSON and logs.
     pub fn word(self) -> &'static str {
         match self {
             Self::Engine => "engine",
@@ -66,7 +69,7 @@ pub enum HolderKind {
 }
 
 impl HolderKind {
-    /// The stable word used in JSON, tables and logs.
+    /// The stable word used in JSON, the ledger and logs.
     pub fn word(self) -> &'static str {
         match self {
             Self::Container => "container",
@@ -113,6 +116,13 @@ pub struct Holder {
     pub name: String,
     /// State, image, mount point: whatever tells an administrator more, in one line.
     pub detail: String,
+}
+
+/// Kind and name, for people: `unloaded container web`.
+impl fmt::Display for Holder {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(out, "{} {}", spoken(self.kind.word()), self.name)
+    }
 }
 
 /// One holder's claim on one volume.

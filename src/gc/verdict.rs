@@ -94,6 +94,8 @@ pub enum Reason {
     VolumeGone,
     /// No rule permits `in_place` for it any more.
     NotOptedIn,
+    /// Its name does not say which volume it is.
+    OddName,
 }
 
 impl Reason {
@@ -127,6 +129,7 @@ impl Reason {
             Self::InPlace => "in_place",
             Self::VolumeGone => "volume_gone",
             Self::NotOptedIn => "not_opted_in",
+            Self::OddName => "odd_name",
         }
     }
 }

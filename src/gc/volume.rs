@@ -133,7 +133,7 @@ impl DirectoryIdentity {
 }
 
 /// Which volume of that name. A name used again is another volume (I11).
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", tag = "kind")]
 pub enum VolumeIdentity {
     /// Identified by its directory under the volumes directory.
@@ -242,6 +242,8 @@ pub enum Unmovable {
     ProjectQuota,
     /// The directory could not be looked at.
     Unreadable,
+    /// The directory is on a file system that does not answer.
+    NoAnswer,
     /// The engine's docker root is not on this machine, or could not be proven to be.
     RootNotHere,
     /// A cluster (CSI) volume of Swarm.
@@ -274,6 +276,7 @@ impl Unmovable {
             Self::Immutable => "immutable",
             Self::ProjectQuota => "project_quota",
             Self::Unreadable => "unreadable",
+            Self::NoAnswer => "no_answer",
             Self::RootNotHere => "root_not_here",
             Self::ClusterVolume => "cluster_volume",
             Self::RootUnproven => "root_unproven",
@@ -300,6 +303,7 @@ impl Unmovable {
             Self::Immutable => "an immutable or append-only attribute is set on it",
             Self::ProjectQuota => "a project quota applies to it",
             Self::Unreadable => "its directory could not be read",
+            Self::NoAnswer => "its directory does not answer: is it on a file system whose server is gone?",
             Self::RootNotHere => "the docker root is not on this machine",
             Self::ClusterVolume => "it is a Swarm cluster volume",
             Self::RootUnproven => "nothing proves that this docker root is the engine's, which lists nothing",

@@ -2,6 +2,7 @@
 
 pub mod alarm;
 pub mod clock;
+pub mod covers;
 pub mod directory;
 pub mod engine;
 pub mod engine_owner;
@@ -10,12 +11,14 @@ pub mod exports;
 pub mod fault;
 pub mod http;
 pub mod ledger;
+pub mod patient;
 pub mod proc;
 pub mod pulse;
 pub mod quarantine;
 pub mod replace;
 pub mod resolve;
 pub mod search;
+pub mod sharing;
 pub mod systemd;
 pub mod unlink;
 pub mod usage;

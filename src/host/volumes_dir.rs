@@ -1,26 +1,25 @@
-//! The directory in which the engine's local driver keeps its volumes, looked at by descriptor.
+//! The directory in which the engine's local driver keeps its volumes, looked at by descriptor. What is a mount point is told and not
+//! touched, and every look has an end: a dead network or FUSE file system holds what it concerns, and stops nothing else (I14).
+
+mod inside;
 
 use std::ffi::{CStr, CString};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
-use rustix::fs::FileType;
 use rustix::io::Errno;
 
+use self::inside::{Inside, Place};
+use super::covers::Covers;
 use super::directory::{self, Facts};
-use crate::gc::volume::{Unmovable, VolumeName};
+use super::patient::{self, PATIENCE};
+use super::proc::ProcError;
+use super::sharing::{self, Blocks};
+use crate::gc::volume::{DirectoryIdentity, Unmovable, VolumeName};
 
 /// The data of a volume.
 pub const DATA: &CStr = c"_data";
-/// The options of a volume, present only when it was made with some.
-const OPTIONS: &CStr = c"opts.json";
-
-/// `FS_PROJINHERIT_FL` (linux/fs.h), which the local driver sets on `_data` of a volume with a quota.
-const PROJECT_INHERIT: u32 = 0x2000_0000;
-
-/// The largest `opts.json` that is read, in bytes.
-const LARGEST_OPTIONS: usize = 1 << 20;
-
 /// Why the volumes directory cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum VolumesDirError {
@@ -37,6 +36,15 @@ pub enum VolumesDirError {
         /// The system's words.
         source: Errno,
     },
+    /// It is on a file system that does not answer.
+    #[error(
+        "{path} does not answer within {} s; is it on a network or FUSE file system whose server is gone?",
+        PATIENCE.as_secs()
+    )]
+    NoAnswer {
+        /// The path.
+        path: PathBuf,
+    },
     /// It is there, but cannot be read.
     #[error("cannot read {path}: {source}; volgc has to run as root to look at volumes")]
     Unreadable {
@@ -52,8 +60,8 @@ pub enum VolumesDirError {
 pub struct VolumesDir {
     root_path: PathBuf,
     root: OwnedFd,
-    volumes: OwnedFd,
-    root_facts: Facts,
+    inside: Inside,
+    blocks: Blocks,
 }
 
 /// One volume's directory.
@@ -77,7 +85,12 @@ impl Observed {
 impl VolumesDir {
     /// Opens the docker root that the engine named.
     pub fn open(root: &str) -> Result<Self, VolumesDirError> {
-        let root_path = PathBuf::from(root);
+        let root = PathBuf::from(root);
+        let path = root.clone();
+        patient::one(PATIENCE, move || Self::open_at(root)).unwrap_or(Err(VolumesDirError::NoAnswer { path }))
+    }
+
+    fn open_at(root_path: PathBuf) -> Result<Self, VolumesDirError> {
         let volumes_path = root_path.join("volumes");
         let root =
             directory::open_path(&root_path).map_err(|source| not_here(&root_path, &root_path, source))?;
@@ -86,7 +99,8 @@ impl VolumesDir {
         // The engine itself follows a `volumes` that is a link; what is below is not followed (I6).
         let volumes = directory::open_path(&volumes_path)
             .map_err(|source| not_here(&volumes_path, &root_path, source))?;
-        Ok(Self { root_path, root, volumes, root_facts })
+        let blocks = sharing::blocks_in(volumes.as_fd());
+        Ok(Self { root_path, root, blocks, inside: Inside { volumes: Arc::new(volumes), root_facts } })
     }
 
     /// The docker root's path, for messages.
@@ -101,7 +115,12 @@ impl VolumesDir {
 
     /// The volumes directory.
     pub fn volumes(&self) -> BorrowedFd<'_> {
-        self.volumes.as_fd()
+        self.inside.volumes.as_fd()
+    }
+
+    /// Whose blocks those of the volumes' files are.
+    pub fn blocks(&self) -> Blocks {
+        self.blocks
     }
 
     /// The path of a volume's directory, for messages.
@@ -109,162 +128,126 @@ impl VolumesDir {
         self.root_path.join("volumes").join(name.as_str())
     }
 
-    /// Opens the data of a volume, to measure it.
-    pub fn open_data(&self, name: &VolumeName) -> rustix::io::Result<OwnedFd> {
-        let volume = directory::open_child(self.volumes(), &directory::c_name(name.as_str())?)?;
-        directory::open_child(volume.as_fd(), DATA)
-    }
-
     /// The directories in it, which an engine before 29.4 would all take for volumes when it starts.
-    pub fn names(&self) -> Result<Vec<CString>, VolumesDirError> {
+    pub fn names(&self, covers: &Covers) -> Result<Vec<CString>, VolumesDirError> {
         let path = self.root_path.join("volumes");
-        let listed = directory::list(self.volumes())
-            .map_err(|source| VolumesDirError::Unreadable { path: path.clone(), source })?;
-        let mut names = Vec::new();
-        for (name, kind) in listed {
-            let is_directory = match kind {
-                FileType::Directory => true,
-                FileType::Unknown => {
-                    directory::facts_of_child(self.volumes(), &name)
-                        .map_err(|source| VolumesDirError::Unreadable {
-                            path: path.join(directory::shown(&name)),
-                            source,
-                        })?
-                        .is_directory
-                }
-                FileType::RegularFile
-                | FileType::Symlink
-                | FileType::Fifo
-                | FileType::Socket
-                | FileType::CharacterDevice
-                | FileType::BlockDevice => false,
-            };
-            if is_directory {
-                names.push(name);
+        let (inside, covers) = (self.inside.clone(), covers.clone());
+        match patient::one(PATIENCE, move || inside.names(&covers)) {
+            Some(names) => {
+                names.map_err(|(name, source)| VolumesDirError::Unreadable { path: path.join(name), source })
             }
+            None => Err(VolumesDirError::NoAnswer { path }),
         }
-        Ok(names)
     }
 
-    /// Looks at one volume's directory, but not at what else lies in it: that takes a list, which is half of the time.
-    pub fn glance(&self, name: &VolumeName) -> Observed {
-        let volume = match directory::c_name(name.as_str()) {
-            Ok(name) => directory::pin_child(self.volumes(), &name),
-            Err(error) => Err(error),
-        };
-        match volume {
-            Ok(volume) => self.seen(volume.as_fd()).unwrap_or_else(Observed::nothing),
-            Err(error) => Observed::nothing(not_opened(error)),
-        }
+    /// What is mounted on the volumes' directories, and on what is directly in them.
+    pub fn covers(&self) -> Result<Covers, ProcError> {
+        Covers::in_directory(self.volumes())
+    }
+
+    /// Looks at many volumes' directories, but not at what else lies in them: that takes a list, which is half of the time.
+    pub fn glance(&self, names: Vec<VolumeName>, covers: &Covers) -> Vec<(VolumeName, Observed)> {
+        self.each(names, covers, Inside::glance)
     }
 
     /// Looks at one volume's directory, and at everything that lies in it.
     pub fn observe(&self, name: &VolumeName) -> Observed {
-        let opened =
-            directory::c_name(name.as_str()).and_then(|name| directory::open_child(self.volumes(), &name));
-        let volume = match opened {
-            Ok(volume) => volume,
-            Err(error) => return Observed::nothing(not_opened(error)),
-        };
-        let mut is_foreign = false;
-        let beside = |child: &CStr, _| is_foreign |= child != OPTIONS && child != DATA;
-        if directory::list_once(&volume, beside).is_err() {
-            return Observed::nothing(Unmovable::Unreadable);
+        match self.covers() {
+            Ok(covers) => {
+                let seen = self.each(vec![name.clone()], &covers, Inside::observe).pop();
+                seen.map_or_else(|| Observed::nothing(Unmovable::Unreadable), |(_, seen)| seen)
+            }
+            Err(_) => Observed::nothing(Unmovable::Unreadable),
         }
-        let mut seen = match self.seen(volume.as_fd()) {
-            Ok(seen) => seen,
-            Err(why) => return Observed::nothing(why),
-        };
-        if is_foreign {
-            seen.unmovable.push(Unmovable::ForeignContent);
-            seen.unmovable.sort();
-        }
-        seen
     }
 
-    /// What is in an open volume's directory under the names that the engine gives.
-    fn seen(&self, volume: BorrowedFd<'_>) -> Result<Observed, Unmovable> {
-        let facts = directory::facts(volume).map_err(|_| Unmovable::Unreadable)?;
-        let mut unmovable = self.reasons_against(&facts);
-        if directory::child_exists(volume, OPTIONS).map_err(|_| Unmovable::Unreadable)? {
-            unmovable.push(Unmovable::OptionsFile);
-        }
-        let data = match directory::facts_of_child(volume, DATA) {
-            Ok(data) => Some(data),
-            Err(Errno::NOENT) => {
-                unmovable.push(Unmovable::NoData);
-                None
-            }
-            Err(_) => {
-                unmovable.push(Unmovable::Unreadable);
-                None
-            }
-        };
-        if let Some(data) = &data {
-            unmovable.extend(self.reasons_against(data));
-        }
-        unmovable.sort();
-        unmovable.dedup();
-        Ok(Observed { directory: Some(facts), data, unmovable })
+    /// The same of many, and whether a project quota applies to the data of each.
+    pub fn observe_closely(
+        &self,
+        names: Vec<VolumeName>,
+        covers: &Covers,
+    ) -> Vec<(VolumeName, Observed, rustix::io::Result<bool>)> {
+        let inside = self.inside.clone();
+        let looked = patient::each(PATIENCE, places(names, covers), move |(_, place)| match place {
+            Ok(place) => (inside.observe(place), inside.has_project_quota(place)),
+            Err(error) => (Observed::nothing(Unmovable::Unreadable), Err(*error)),
+        });
+        let no_answer = || (Observed::nothing(Unmovable::NoAnswer), Err(Errno::TIMEDOUT));
+        looked
+            .into_iter()
+            .map(|((name, _), seen)| {
+                let (seen, quota) = seen.unwrap_or_else(no_answer);
+                (name, seen, quota)
+            })
+            .collect()
+    }
+
+    fn each(
+        &self,
+        names: Vec<VolumeName>,
+        covers: &Covers,
+        look: fn(&Inside, &Place) -> Observed,
+    ) -> Vec<(VolumeName, Observed)> {
+        let inside = self.inside.clone();
+        let looked = patient::each(PATIENCE, places(names, covers), move |(_, place)| match place {
+            Ok(place) => look(&inside, place),
+            Err(_) => Observed::nothing(Unmovable::Unreadable),
+        });
+        let no_answer = || Observed::nothing(Unmovable::NoAnswer);
+        looked.into_iter().map(|((name, _), seen)| (name, seen.unwrap_or_else(no_answer))).collect()
+    }
+
+    /// Whether it is still that very directory. What cannot be looked at is taken to be there.
+    pub fn is_still(&self, name: &VolumeName, before: DirectoryIdentity) -> bool {
+        self.one(name, move |inside, place| Ok(inside.is_still(place, &before))).unwrap_or(true)
+    }
+
+    /// Opens the data of a volume, to measure it.
+    pub fn open_data(&self, name: &VolumeName) -> rustix::io::Result<OwnedFd> {
+        self.one(name, Inside::open_data)
     }
 
     /// Whether a project quota applies to the data: renaming it away would take it out of its project, or fail with EXDEV.
     pub fn has_project_quota(&self, name: &VolumeName) -> rustix::io::Result<bool> {
-        let volume = directory::open_child(self.volumes(), &directory::c_name(name.as_str())?)?;
-        match rustix::fs::ioctl_getflags(directory::open_child(volume.as_fd(), DATA)?) {
-            Ok(flags) => Ok(flags.bits() & PROJECT_INHERIT != 0),
-            // A file system without such flags has no project quotas either (ioctl_iflags(2)).
-            Err(Errno::NOTTY | Errno::OPNOTSUPP | Errno::NOSYS) => Ok(false),
-            Err(error) => Err(error),
-        }
+        self.one(name, Inside::has_project_quota)
     }
 
     /// The text of a volume's `opts.json`, which is what the engine mounts, whatever its API shows (the API's options are lost with
     /// `metadata.db`).
     pub fn options_file(&self, name: &VolumeName) -> rustix::io::Result<Vec<u8>> {
-        let volume = directory::open_child(self.volumes(), &directory::c_name(name.as_str())?)?;
-        directory::read_file(volume.as_fd(), OPTIONS, LARGEST_OPTIONS)
+        self.one(name, Inside::options_file)
     }
 
     /// Whether `_data` itself holds nothing: of a volume with driver options it is what they are mounted on.
     pub fn is_mount_point_empty(&self, name: &VolumeName) -> rustix::io::Result<bool> {
-        let volume = directory::open_child(self.volumes(), &directory::c_name(name.as_str())?)?;
-        let data = directory::open_child(volume.as_fd(), DATA)?;
-        if directory::facts(data.as_fd())?.is_mount_root {
-            return Err(Errno::BUSY);
-        }
-        Ok(directory::list(data.as_fd())?.is_empty())
+        self.one(name, Inside::is_mount_point_empty)
     }
 
-    /// What forbids renaming this directory below the docker root.
-    fn reasons_against(&self, facts: &Facts) -> Vec<Unmovable> {
-        let same_mount = match (facts.mount_id, self.root_facts.mount_id) {
-            (Some(here), Some(root)) => here == root,
-            // Before Linux 5.8 the kernel does not say; then the rename itself fails with EXDEV.
-            (None, _) | (_, None) => true,
-        };
-        let checks = [
-            (!facts.is_directory, Unmovable::NotADirectory),
-            (facts.is_mount_root, Unmovable::Mounted),
-            (facts.is_immutable, Unmovable::Immutable),
-            (
-                facts.is_directory
-                    && !facts.is_mount_root
-                    && (facts.identity.device != self.root_facts.identity.device || !same_mount),
-                Unmovable::OtherFileSystem,
-            ),
-        ];
-        checks.into_iter().filter(|(applies, _)| *applies).map(|(_, why)| why).collect()
+    fn one<R: Send + 'static>(
+        &self,
+        name: &VolumeName,
+        look: impl FnOnce(&Inside, &Place) -> rustix::io::Result<R> + Send + 'static,
+    ) -> rustix::io::Result<R> {
+        // Without the table nothing may be touched.
+        let covers = self.covers().map_err(|_| Errno::ACCESS)?;
+        let place = place_of(name, &covers)?;
+        let inside = self.inside.clone();
+        patient::one(PATIENCE, move || look(&inside, &place)).unwrap_or(Err(Errno::TIMEDOUT))
     }
 }
 
-/// Why nothing is known of a directory that cannot be opened.
-fn not_opened(error: Errno) -> Unmovable {
-    match error {
-        Errno::NOENT => Unmovable::NoDirectory,
-        Errno::LOOP | Errno::NOTDIR => Unmovable::NotADirectory,
-        _ => Unmovable::Unreadable,
-    }
+#[expect(clippy::disallowed_methods, reason = "what nothing is mounted on has no cover")]
+fn place_of(name: &VolumeName, covers: &Covers) -> rustix::io::Result<Place> {
+    let cover = covers.on(name.as_str().as_bytes()).cloned().unwrap_or_default();
+    Place::new(name, cover)
+}
+
+fn places(names: Vec<VolumeName>, covers: &Covers) -> Vec<(VolumeName, rustix::io::Result<Place>)> {
+    let place = |name: VolumeName| {
+        let place = place_of(&name, covers);
+        (name, place)
+    };
+    names.into_iter().map(place).collect()
 }
 
 fn not_here(path: &Path, root: &Path, source: Errno) -> VolumesDirError {

@@ -86,7 +86,8 @@ pub fn of_volume(look: &Look, settings: &Settings, volume: &Volume, verdict: &Ve
         | Reason::ManifestDamaged
         | Reason::NotListed
         | Reason::VolumeGone
-        | Reason::NotOptedIn => return Coming::never("not as long as that is so"),
+        | Reason::NotOptedIn
+        | Reason::OddName => return Coming::never("not as long as that is so"),
     };
     let Some(at) = at else { return Coming::never("at no time: the schedule has no sweep to come") };
     let unless = "unless something holds it by then";
@@ -140,7 +141,8 @@ pub fn of_entry(look: &Look, settings: &Settings, manifest: &Manifest, verdict: 
         | Reason::UnfinishedDeletion
         | Reason::ManifestDamaged
         | Reason::NotListed
-        | Reason::InPlace => {
+        | Reason::InPlace
+        | Reason::OddName => {
             return Coming { quarantine: None, delete: Some("not as long as that is so".to_owned()) };
         }
     };

@@ -10,10 +10,12 @@ use super::text::rfc3339;
 use crate::gc::entry::{Entry, EntryId, Manifest};
 use crate::gc::in_order::InOrder;
 use crate::gc::ledger::VolumeRecord;
+use crate::gc::odd::OddVolume;
 use crate::gc::policy::Mode;
 use crate::gc::reference::{LastHolder, Reference};
 use crate::gc::verdict::{Action, Reason, Verdict};
 use crate::gc::volume::{Volume, VolumeIdentity, VolumeName};
+use crate::host::sharing::Blocks;
 use crate::host::usage::Usage;
 use crate::sweep::look::Look;
 
@@ -60,7 +62,7 @@ pub struct EngineLine {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct VolumeLine<'a> {
     /// Its name.
-    pub name: &'a VolumeName,
+    pub name: &'a str,
     /// `anonymous`, `named` or `unlisted`.
     pub class: &'static str,
     /// The volume driver.
@@ -89,6 +91,8 @@ pub struct VolumeLine<'a> {
     pub rule: Option<&'a str>,
     /// Allocated bytes, if they were measured, completely.
     pub size_bytes: Option<u64>,
+    /// Whether deleting it may give back less, because its file system may share blocks between files.
+    pub size_is_at_most: bool,
     /// The newest modification time in it.
     #[serde(serialize_with = "as_time")]
     pub last_write_at: Option<DateTime<Utc>>,
@@ -119,13 +123,15 @@ pub struct EntryLine {
     /// The volume it was; none when its manifest is damaged.
     pub name: Option<VolumeName>,
     /// `quarantined`, `in_place`, `moving`, `in_doubt`, `in_place_in_doubt`, `restoring`, `deleting` or `damaged`.
-    pub state: String,
+    pub state: &'static str,
     /// When it was set aside.
     pub quarantined_at: Option<String>,
     /// When it is deleted, as far as watched time can tell; none when only an operator deletes it.
     pub delete_at: Option<String>,
     /// Allocated bytes, if known.
     pub size_bytes: Option<u64>,
+    /// Whether deleting it may give back less, because its file system may share blocks between files.
+    pub size_is_at_most: bool,
     /// Whether another volume has its name.
     pub name_in_use: bool,
     /// What is to happen.
@@ -165,13 +171,15 @@ pub struct Totals {
     pub quarantined_bytes: u64,
     /// Whether both sums are whole: nothing was left unmeasured.
     pub sizes_complete: bool,
+    /// Whether deleting all of it may give back less, because blocks may be shared between files.
+    pub sizes_are_at_most: bool,
 }
 
 /// A brake that holds.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct RefusalLine {
     /// A stable word.
-    pub reason: String,
+    pub reason: &'static str,
     /// What was seen, what was expected, what to do.
     pub detail: String,
 }
@@ -192,13 +200,15 @@ impl<'a> Report<'a> {
         let engine = inventory.engine();
         let mut verdicts = InOrder::new(&look.plan.volumes);
         let mut records = InOrder::new(&look.ledger.volumes);
-        let volumes: Vec<VolumeLine<'_>> = inventory
+        let mut volumes: Vec<VolumeLine<'_>> = inventory
             .volumes()
             .filter_map(|volume| {
                 let record = records.get(&volume.name);
                 Some(volume_line(look, volume, verdicts.get(&volume.name)?, record, sizes))
             })
             .collect();
+        volumes
+            .extend(inventory.odd().iter().zip(&look.plan.odd).map(|(odd, (_, kept))| odd_line(odd, kept)));
         let mismatches = super::mismatch::notes(look);
         let quarantine = entry_lines(look, sizes);
         let mut notes = inventory.alerts().to_vec();
@@ -221,7 +231,7 @@ impl<'a> Report<'a> {
             refusals: look
                 .refusals
                 .iter()
-                .map(|refusal| RefusalLine { reason: refusal.word.to_owned(), detail: refusal.text.clone() })
+                .map(|refusal| RefusalLine { reason: refusal.word, detail: refusal.text.clone() })
                 .collect(),
         }
     }
@@ -241,7 +251,7 @@ fn volume_line<'a>(
 ) -> VolumeLine<'a> {
     let usage = sizes.volumes.get(&volume.name);
     VolumeLine {
-        name: &volume.name,
+        name: volume.name.as_str(),
         class: volume.class.word(),
         driver: &volume.driver,
         labels: &volume.labels,
@@ -254,10 +264,32 @@ fn volume_line<'a>(
         due_at: verdict.due_at,
         rule: verdict.rule.as_deref(),
         size_bytes: usage.filter(|usage| usage.complete).map(|usage| usage.allocated_bytes),
+        size_is_at_most: usage.is_some_and(|usage| usage.complete) && may_share(look),
         last_write_at: usage
             .and_then(|usage| usage.newest_write_at)
             .and_then(|(seconds, _)| DateTime::from_timestamp(seconds, 0)),
         last_holder: record.and_then(|record| record.last_holder.as_ref()),
+    }
+}
+
+fn odd_line<'a>(odd: &'a OddVolume, verdict: &'a Verdict) -> VolumeLine<'a> {
+    VolumeLine {
+        name: &odd.name,
+        class: odd.class.word(),
+        driver: &odd.driver,
+        labels: &odd.labels,
+        identity: &odd.identity,
+        action: verdict.action,
+        reason: verdict.reason.word(),
+        detail: &verdict.detail,
+        holders: &[],
+        unreferenced_since: None,
+        due_at: None,
+        rule: None,
+        size_bytes: None,
+        size_is_at_most: false,
+        last_write_at: None,
+        last_holder: None,
     }
 }
 
@@ -281,7 +313,7 @@ fn as_holders<S: Serializer>(references: &[Reference], serializer: S) -> Result<
 }
 
 fn entry_line(look: &Look, entry: &Entry, sizes: &Sizes) -> Option<EntryLine> {
-    let (directory, state, manifest): (String, &str, Option<&Manifest>) = match entry {
+    let (directory, state, manifest): (String, &'static str, Option<&Manifest>) = match entry {
         Entry::Known(manifest) => (manifest.entry.to_string(), manifest.state.word(), Some(manifest)),
         Entry::Deleting(id) => (id.to_string(), "deleting", None),
         Entry::Damaged { directory, .. } => (directory.clone(), "damaged", None),
@@ -291,19 +323,27 @@ fn entry_line(look: &Look, entry: &Entry, sizes: &Sizes) -> Option<EntryLine> {
         .and_then(|manifest| sizes.entries.get(&manifest.entry))
         .filter(|usage| usage.complete)
         .map(|usage| usage.allocated_bytes);
+    let size_bytes = measured.or_else(|| manifest.and_then(|manifest| manifest.size_bytes));
     Some(EntryLine {
         entry: directory,
         name: manifest.map(|manifest| manifest.name.clone()),
-        state: state.to_owned(),
+        state,
         quarantined_at: manifest.map(|manifest| rfc3339(manifest.quarantined_at)),
         delete_at: verdict.due_at.map(rfc3339),
-        size_bytes: measured.or_else(|| manifest.and_then(|manifest| manifest.size_bytes)),
+        size_bytes,
+        // In place nothing of Docker's own space is given back.
+        size_is_at_most: size_bytes.is_some_and(|bytes| bytes > 0) && may_share(look),
         name_in_use: manifest.is_some_and(|manifest| is_name_in_use(look, manifest)),
         action: verdict.action,
         reason: verdict.reason.word().to_owned(),
         detail: verdict.detail.to_string(),
         last_holder: manifest.and_then(|manifest| manifest.last_holder.clone()),
     })
+}
+
+/// Whether sizes are no more than what deleting gives back.
+fn may_share(look: &Look) -> bool {
+    look.observation.blocks() == Blocks::MayBeShared
 }
 
 /// An entry in place is its volume, as long as that is there.
@@ -323,13 +363,15 @@ fn totals(volumes: &[VolumeLine<'_>], quarantine: &[EntryLine]) -> Totals {
         quarantined: quarantine.len(),
         quarantined_bytes: quarantine.iter().filter_map(|entry| entry.size_bytes).sum(),
         sizes_complete: quarantine.iter().all(|entry| entry.size_bytes.is_some()),
+        sizes_are_at_most: quarantine.iter().any(|entry| entry.size_is_at_most),
         ..Totals::default()
     };
     for volume in volumes {
         if volume.action == Action::Quarantine {
             totals.due_quarantine += 1;
         }
-        if !volume.holders.is_empty() {
+        // I2: who holds what cannot be told apart is not known, so it counts as held.
+        if !volume.holders.is_empty() || volume.reason == Reason::OddName.word() {
             totals.held += 1;
             continue;
         }
@@ -337,6 +379,7 @@ fn totals(volumes: &[VolumeLine<'_>], quarantine: &[EntryLine]) -> Totals {
         totals.unreferenced += 1;
         totals.unreferenced_bytes += size;
         totals.sizes_complete &= volume.size_bytes.is_some();
+        totals.sizes_are_at_most |= volume.size_is_at_most;
         if volume.reason == Reason::ClassKeep.word() {
             totals.kept_by_class += 1;
             totals.kept_by_class_bytes += size;

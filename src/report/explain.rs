@@ -6,6 +6,7 @@ use crate::config::Settings;
 use crate::gc::entry::{Entry, Manifest};
 use crate::gc::policy::{Decision, Disposition};
 use crate::gc::reference::{Holder, Reference, Witness};
+use crate::gc::spoken::spoken;
 use crate::gc::verdict::Verdict;
 use crate::gc::volume::{Class, Unmovable, Volume, VolumeName};
 use crate::sweep::look::Look;
@@ -59,12 +60,29 @@ pub fn explain(
         text.insert_str(0, &lined("volume", &format!("{} does not exist", safe(name.as_str()))));
     }
     for refusal in &look.refusals {
-        line(&mut text, "brake", &format!("{}: {}", refusal.word, safe(&refusal.text)));
+        line(&mut text, "brake", &format!("{}: {}", spoken(refusal.word), safe(&refusal.text)));
     }
     if !look.refusals.is_empty() {
         line(&mut text, "", "as long as a brake holds, nothing is moved or deleted, whatever its date is");
     }
     Some(text)
+}
+
+/// The story of the volumes with a name that cannot be used. None when there is none of this name.
+pub fn explain_odd(look: &Look, name: &str) -> Option<String> {
+    let mut text = String::new();
+    for (odd, (_, verdict)) in look.observation.inventory.odd().iter().zip(&look.plan.odd) {
+        if odd.name != name {
+            continue;
+        }
+        let story = format!("{} ({}, driver {})", safe(name), odd.class.word(), safe(&odd.driver));
+        line(&mut text, "volume", &story);
+        for (key, value) in &odd.labels {
+            line(&mut text, "label", &format!("{}={}", safe(key), safe(value)));
+        }
+        verdict_story(&mut text, verdict);
+    }
+    (!text.is_empty()).then_some(text)
 }
 
 fn volume_story(
@@ -108,7 +126,7 @@ fn volume_story(
         line(text, "movable", "yes");
     }
     for why in &volume.unmovable {
-        line(text, "movable", &format!("no: {} ({})", why.sentence(), why.word()));
+        line(text, "movable", &format!("no: {} ({})", why.sentence(), spoken(why.word())));
     }
     if let Some(place) = look.observation.mounted.get(name) {
         line(text, "mounted", &format!("at {}", safe(place)));
@@ -132,13 +150,12 @@ fn volume_story(
 fn witness_story(text: &mut String, look: &Look, name: &VolumeName, witness: Witness) {
     let references = look.observation.inventory.references(name);
     let mut seen = references.iter().filter(|reference| reference.witness == witness).peekable();
-    let topic = format!("witness {}", witness.word());
+    let topic = format!("witness {}", spoken(witness.word()));
     if seen.peek().is_none() {
         line(text, &topic, "sees no holder");
     }
     for Reference { holder, .. } in seen {
-        let kind = holder.kind.word().replace('_', " ");
-        let story = format!("held by {kind} {}: {}", safe(&holder.name), safe(&holder.detail));
+        let story = format!("held by {}: {}", safe(&holder.to_string()), safe(&holder.detail));
         line(text, &topic, &story);
     }
 }
@@ -197,9 +214,8 @@ fn clock_story(text: &mut String, look: &Look, settings: &Settings, name: &Volum
     let Some(record) = look.ledger.volumes.get(name) else { return };
     if let Some(last) = &record.last_holder {
         let story = format!(
-            "{} {} ({}), last seen {}",
-            last.holder.kind.word().replace('_', " "),
-            safe(&last.holder.name),
+            "{} ({}), last seen {}",
+            safe(&last.holder.to_string()),
             safe(&last.holder.detail),
             minute(last.seen_at)
         );
@@ -232,7 +248,7 @@ fn entry_story(text: &mut String, look: &Look, settings: &Settings, manifest: &M
         "{} in quarantine since {} ({})",
         manifest.entry,
         minute(manifest.quarantined_at),
-        manifest.state.word()
+        spoken(manifest.state.word())
     );
     line(text, "entry", &story);
     let why = match (&manifest.rule, manifest.by_hand) {
@@ -245,7 +261,7 @@ fn entry_story(text: &mut String, look: &Look, settings: &Settings, manifest: &M
         .map_or_else(String::new, |since| format!("; nothing held it since {}", minute(since)));
     line(text, "quarantined by", &format!("{why}{since}"));
     if let Some(last) = &manifest.last_holder {
-        line(text, "last holder", &format!("{} {}", last.holder.kind.word(), safe(&last.holder.name)));
+        line(text, "last holder", &safe(&last.holder.to_string()));
     }
     if let (Some(clock), Some(promised)) = (look.ledger.entries.get(&manifest.entry), manifest.delete_after())
     {
@@ -267,7 +283,7 @@ fn verdict_story(text: &mut String, verdict: &Verdict) {
     line(
         text,
         "verdict",
-        &format!("{} ({}): {}", verdict.action.word(), verdict.reason.word(), safe(&verdict.detail)),
+        &format!("{} ({}): {}", verdict.action.word(), spoken(verdict.reason.word()), safe(&verdict.detail)),
     );
 }
 

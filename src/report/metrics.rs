@@ -77,7 +77,8 @@ impl State {
             | Reason::NotListed
             | Reason::InPlace
             | Reason::VolumeGone
-            | Reason::NotOptedIn => Self::Kept,
+            | Reason::NotOptedIn
+            | Reason::OddName => Self::Kept,
         }
     }
 

@@ -35,6 +35,7 @@ fn without_data(look: &Look) -> impl Iterator<Item = String> {
             | Unmovable::Immutable
             | Unmovable::ProjectQuota
             | Unmovable::Unreadable
+            | Unmovable::NoAnswer
             | Unmovable::RootNotHere
             | Unmovable::ClusterVolume
             | Unmovable::RootUnproven
@@ -112,10 +113,7 @@ fn means_one_that_was(kind: HolderKind) -> bool {
 
 /// `container web names`, `container web, container db name`.
 fn who(holders: &[&Holder], one: &str, many: &str) -> String {
-    let mut names: Vec<String> = holders
-        .iter()
-        .map(|holder| format!("{} {}", holder.kind.word().replace('_', " "), holder.name))
-        .collect();
+    let mut names: Vec<String> = holders.iter().map(ToString::to_string).collect();
     names.sort();
     names.dedup();
     let verb = if names.len() == 1 { one } else { many };

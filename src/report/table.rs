@@ -9,6 +9,7 @@ use super::columns::Columns;
 use super::document::{EntryLine, Report, Totals, VolumeLine};
 use super::text::{bytes, counted, rfc3339, safe};
 use crate::gc::policy::Mode;
+use crate::gc::spoken::spoken;
 use crate::gc::verdict::Action;
 
 /// The whole report.
@@ -37,7 +38,7 @@ pub fn report(report: &Report<'_>) -> String {
     for refusal in &report.refusals {
         text.push_str(&format!(
             "\nA sweep would refuse to act ({}): {}\n",
-            refusal.reason,
+            spoken(refusal.reason),
             safe(&refusal.detail)
         ));
     }
@@ -54,9 +55,9 @@ fn volumes<'a>(lines: &[VolumeLine<'a>]) -> String {
     let mut columns = Columns::new(header).numbers_in(2);
     let row = |line: &&VolumeLine<'a>| {
         [
-            safe(line.name.as_str()),
+            safe(line.name),
             line.class.into(),
-            size(line.size_bytes),
+            Size { bytes: line.size_bytes, is_at_most: line.size_is_at_most }.shown(),
             shown_time(line.unreferenced_since.map(rfc3339)),
             line.action.word().into(),
             shown_time(line.due_at.map(rfc3339)),
@@ -86,8 +87,8 @@ pub fn entries(lines: &[EntryLine]) -> String {
         columns.add([
             safe(&line.entry),
             line.name.as_ref().map_or("?".into(), |name| safe(name.as_str())),
-            size(line.size_bytes),
-            line.state.as_str().into(),
+            Size { bytes: line.size_bytes, is_at_most: line.size_is_at_most }.shown(),
+            spoken(line.state),
             shown_time(line.quarantined_at.clone()),
             shown_time(line.delete_at.clone()),
             safe(&line.detail),
@@ -99,11 +100,16 @@ pub fn entries(lines: &[EntryLine]) -> String {
 /// One plain sentence at the end.
 fn summary(totals: &Totals, mode: Mode) -> String {
     let size = |bytes_known: u64| {
-        let at_least = if totals.sizes_complete { "" } else { "at least " };
+        let how = match (totals.sizes_complete, totals.sizes_are_at_most) {
+            (true, false) => "",
+            (false, false) => "at least ",
+            (true, true) => "at most ",
+            (false, true) => "about ",
+        };
         if bytes_known == 0 && !totals.sizes_complete {
             String::new()
         } else {
-            format!(" ({at_least}{})", bytes(bytes_known))
+            format!(" ({how}{})", bytes(bytes_known))
         }
     };
     let mut text = format!(
@@ -145,8 +151,20 @@ fn summary(totals: &Totals, mode: Mode) -> String {
     text
 }
 
-fn size(bytes_known: Option<u64>) -> Cow<'static, str> {
-    bytes_known.map_or("-".into(), |count| bytes(count).into())
+/// A size of the document.
+struct Size {
+    bytes: Option<u64>,
+    is_at_most: bool,
+}
+
+impl Size {
+    fn shown(&self) -> Cow<'static, str> {
+        match (self.bytes, self.is_at_most) {
+            (None, _) => "-".into(),
+            (Some(count), false) => bytes(count).into(),
+            (Some(count), true) => format!("at most {}", bytes(count)).into(),
+        }
+    }
 }
 
 /// A time of the document to the minute.

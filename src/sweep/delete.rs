@@ -11,6 +11,7 @@ use super::quarantine::held_by;
 use crate::gc::entry::{Entry, EntryId, EntryState, Manifest};
 use crate::gc::history::{Happening, HistoryLine};
 use crate::gc::holds::HoldTarget;
+use crate::gc::spoken::spoken;
 use crate::gc::volume::VolumeName;
 use crate::host::clock;
 use crate::host::directory;
@@ -50,8 +51,7 @@ impl Mover<'_> {
         if unfinished {
             // I1: whatever was approved before, what somebody uses by now is left.
             if let Some(holder) = self.held().await?.entries.get(entry).and_then(|holders| holders.first()) {
-                let who = format!("held by {} {}", holder.kind.word(), holder.name);
-                return Ok(Begun::Kept(format!("{who} ({})", holder.detail)));
+                return Ok(Begun::Kept(format!("held by {holder} ({})", holder.detail)));
             }
             return Ok(Begun::Deletion(BegunDeletion { entry: entry.clone(), manifest: None }));
         }
@@ -60,7 +60,7 @@ impl Mover<'_> {
             return self.end_in_place(&manifest).await;
         }
         if manifest.state != EntryState::Quarantined {
-            return Err(StepError::Refused(format!("entry {entry} is {}", manifest.state.word())));
+            return Err(StepError::Refused(format!("entry {entry} is {}", spoken(manifest.state.word()))));
         }
         if let Some(why) = self.reason_to_keep(&manifest, by_hand).await? {
             return Ok(Begun::Kept(why));
@@ -101,7 +101,7 @@ impl Mover<'_> {
         }
         let held = self.held().await?;
         if let Some(holder) = held.entries.get(&manifest.entry).and_then(|holders| holders.first()) {
-            return Ok(Some(format!("held by {} {} ({})", holder.kind.word(), holder.name, holder.detail)));
+            return Ok(Some(format!("held by {holder} ({})", holder.detail)));
         }
         if let Some(process) =
             kernel::processes_in(self.quarantine.descriptor(), manifest.entry.as_str()).await?

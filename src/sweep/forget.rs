@@ -14,7 +14,7 @@ use crate::gc::late_order;
 use crate::gc::ledger::Clock;
 use crate::gc::volume::VolumeIdentity;
 use crate::host::clock;
-use crate::host::engine::DeleteAnswer;
+use crate::host::engine::{DeleteAnswer, Route};
 use crate::host::fault::{self, Point};
 use crate::host::usage::{self, UsageOptions};
 
@@ -42,8 +42,8 @@ impl Mover<'_> {
     ) -> Result<Quarantined, StepError> {
         // An earlier order that went through a proxy is not forgotten because this one does not.
         let earlier_by_proxy = matches!(manifest.state, EntryState::InDoubt { asked_directly: false, .. });
-        // Not to be able to tell is to be told of a proxy.
-        let asked_directly = self.engine.reading().is_direct().await.unwrap_or(false) && !earlier_by_proxy;
+        let route = self.engine.reading().route(&self.volumes).await;
+        let asked_directly = route == Route::Direct && !earlier_by_proxy;
         // I5: written before the DELETE is sent, so that a crash from here on never leads to a rename back under a DELETE that
         // is still on its way.
         let before = manifest.state.clone();
@@ -59,7 +59,7 @@ impl Mover<'_> {
             }
         };
         let pass = || fault::at(Point::EngineDelete);
-        let answer = match self.delete_or_stop(&manifest, pass).await {
+        let answer = match self.delete_or_stop(&manifest, route, pass).await {
             Ok(answer) => answer,
             Err(source) => {
                 // Nothing was sent.
@@ -111,6 +111,7 @@ impl Mover<'_> {
     pub(super) async fn delete_or_stop(
         &self,
         manifest: &Manifest,
+        route: Route,
         pass: impl FnOnce() -> Result<(), Errno>,
     ) -> Result<DeleteAnswer, Errno> {
         let ask = async {
@@ -118,7 +119,7 @@ impl Mover<'_> {
                 return Ok(DeleteAnswer::Refused(format!("it was not asked: {error}")));
             }
             pass()?;
-            Ok(self.engine.delete_volume(&manifest.name).await)
+            Ok(self.engine.delete_volume(&manifest.name, route).await)
         };
         let give_up = async {
             self.stop.cancelled().await;

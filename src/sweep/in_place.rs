@@ -10,9 +10,10 @@ use super::recover::Recovered;
 use crate::gc::entry::{EntryId, EntryState, Manifest};
 use crate::gc::history::Happening;
 use crate::gc::ledger::Clock;
+use crate::gc::spoken::spoken;
 use crate::gc::volume::{Unmovable, Volume, VolumeIdentity, VolumeName};
 use crate::host::clock;
-use crate::host::engine::{DeleteAnswer, wire};
+use crate::host::engine::{DeleteAnswer, Route, wire};
 use crate::host::fault::{self, Point};
 use crate::host::volumes_dir::Observed;
 use crate::witness::in_place::obstacles;
@@ -87,8 +88,8 @@ impl Mover<'_> {
         if let Some(why) = self.hold_on(&manifest.entry)? {
             return Ok(Begun::Kept(why));
         }
-        // Not to be able to tell is to be told of a proxy.
-        let asked_directly = self.engine.reading().is_direct().await.unwrap_or(false);
+        let route = self.engine.reading().route(&self.volumes).await;
+        let asked_directly = route == Route::Direct;
         // I5: written before anything is sent. It comes before the last look, so that no time passes between that and the order.
         let at = clock::read()?;
         let doubt = EntryState::InPlaceInDoubt { in_doubt_since: at.wall, asked_directly };
@@ -104,7 +105,7 @@ impl Mover<'_> {
             return refused;
         }
         let pass = || fault::at(Point::EngineRemove);
-        let answer = match self.delete_or_stop(&in_doubt, pass).await {
+        let answer = match self.delete_or_stop(&in_doubt, route, pass).await {
             Ok(answer) => answer,
             Err(source) => {
                 // Nothing was sent.
@@ -145,7 +146,7 @@ impl Mover<'_> {
     pub fn release(&mut self, entry: &EntryId, why: &str) -> Result<(), StepError> {
         let manifest = self.quarantine.manifest(entry)?;
         if manifest.state != EntryState::InPlace {
-            return Err(StepError::Refused(format!("entry {entry} is {}", manifest.state.word())));
+            return Err(StepError::Refused(format!("entry {entry} is {}", spoken(manifest.state.word()))));
         }
         self.close(&manifest, Happening::Released, why)
     }

@@ -106,10 +106,7 @@ pub async fn look(
     let mut quarantine = read_quarantine(&observation)?;
     for (entry, holders) in observation.inventory.entry_holders() {
         // Each once, however many ways of its lead there.
-        let names: BTreeSet<String> = holders
-            .iter()
-            .map(|holder| format!("{} {}", holder.kind.word().replace('_', " "), holder.name))
-            .collect();
+        let names: BTreeSet<String> = holders.iter().map(ToString::to_string).collect();
         quarantine.held.insert(entry.clone(), names.into_iter().collect::<Vec<_>>().join(", "));
     }
     let facts = engine_facts(engine, &observation);
@@ -177,6 +174,7 @@ fn engine_facts(engine: &Engine, observation: &Observation) -> EngineFacts {
         live_restore: observation.info.live_restore_enabled,
         containers: observation.containers,
         is_podman: engine.is_podman(),
+        is_rootless: observation.info.is_rootless(),
         root_problem: observation.root_problem.clone(),
     }
 }

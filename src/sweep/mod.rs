@@ -26,6 +26,7 @@ use crate::gc::guard::{self, Violation};
 use crate::gc::history::{Happening, HistoryLine};
 use crate::gc::holds::{Hold, HoldTarget};
 use crate::gc::plan::Order;
+use crate::gc::spoken::spoken;
 use crate::gc::verdict::Step;
 use crate::gc::volume::VolumeName;
 use crate::host::clock;
@@ -399,7 +400,7 @@ impl Sweeper<'_> {
                 happening: Happening::Refused,
                 volume: None,
                 entry: None,
-                detail: format!("{}: {}", refusal.word, refusal.text),
+                detail: format!("{}: {}", spoken(refusal.word), refusal.text),
                 last_holder: None,
                 size_bytes: None,
             })

@@ -89,8 +89,8 @@ pub enum StepError {
 }
 
 impl Mover<'_> {
-    /// Asks every witness again. The observation's index is used, so that the volume is also recognised by the identity of
-    /// directories that are already renamed away.
+    /// Asks every witness again. What the observation knew of directories is remembered, so that the volume is also recognised by the
+    /// identity of those that are already renamed away.
     pub(super) async fn held(&self) -> Result<Held, StepError> {
         let context =
             Context { holds: &self.holds, acknowledged: &self.settings.acknowledged_containers, now: now()? };
@@ -119,7 +119,7 @@ impl Mover<'_> {
     /// Looks at the directory of a volume. One that cannot be looked at is an error, and never one that is not there (I2).
     pub(super) fn observe(&self, name: &VolumeName) -> Result<Observed, StepError> {
         let seen = self.volumes.observe(name);
-        if seen.unmovable.contains(&Unmovable::Unreadable) {
+        if seen.unmovable.iter().any(|why| matches!(why, Unmovable::Unreadable | Unmovable::NoAnswer)) {
             return Err(self.unclear(name));
         }
         Ok(seen)

@@ -3,7 +3,7 @@
 //! 1. look at its directory and ask the witnesses again,
 //! 2. write the manifest, `moving` (I4),
 //! 3. rename `_data` into the entry,
-//! 4. ask the witnesses again, and whose the name is: what began to use the volume meanwhile is seen now,
+//! 4. ask the witnesses and for processes again, and whose the name is: what began to use the volume meanwhile is seen now,
 //! 5. write `in_doubt`: from here on the engine may have been asked (I5),
 //! 6. ask the engine once to forget the volume,
 //! 7. write `quarantined`, or undo the rename when the engine refused.
@@ -22,7 +22,7 @@ use super::recover::Recovered;
 use crate::gc::entry::{EntryId, EntryState, MANIFEST_VERSION, Manifest};
 use crate::gc::history::Happening;
 use crate::gc::policy::{Decision, Disposition};
-use crate::gc::reference::Reference;
+use crate::gc::reference::{Holder, Reference};
 use crate::gc::volume::{Class, Unmovable, Volume, VolumeIdentity, VolumeName};
 use crate::host::directory;
 use crate::host::engine::wire;
@@ -153,8 +153,7 @@ impl Mover<'_> {
             return Ok(Some(format!("{}: at {place}", Unmovable::Mounted.sentence())));
         }
         let process = kernel::processes_in(self.volumes.volumes(), name.as_str()).await?;
-        Ok(process
-            .map(|process| format!("process {} {} is in it: {}", process.id, process.name, process.detail)))
+        Ok(process.as_ref().map(process_inside))
     }
 
     pub(super) fn make_manifest(
@@ -212,8 +211,14 @@ impl Mover<'_> {
         }
         // A container that was started meanwhile shows its mount at the quarantine's path.
         if let Some(holder) = held.entries.get(&manifest.entry).and_then(|holders| holders.first()) {
-            let why = format!("held by {} {} ({})", holder.kind.word(), holder.name, holder.detail);
+            let why = format!("held by {holder} ({})", holder.detail);
             return Ok(Away::Wanted(why));
+        }
+        // I1: a process that entered between the look and the move has its file or directory in the entry now.
+        if let Some(process) =
+            kernel::processes_in(self.quarantine.descriptor(), manifest.entry.as_str()).await?
+        {
+            return Ok(Away::Wanted(process_inside(&process)));
         }
         // Of what the engine does not list, it is asked where its quarantine ends.
         if manifest.class == Class::Unlisted {
@@ -293,13 +298,12 @@ pub(super) fn is_same(observed: &Observed, identity: &VolumeIdentity) -> bool {
         .is_some_and(|facts| identity.is_same(&VolumeIdentity::Directory(facts.identity)))
 }
 
+pub(super) fn process_inside(process: &Holder) -> String {
+    format!("process {} {} is in it: {}", process.id, process.name, process.detail)
+}
+
 pub(super) fn held_by(reference: &Reference) -> String {
-    format!(
-        "held by {} {} ({})",
-        reference.holder.kind.word().replace('_', " "),
-        reference.holder.name,
-        reference.holder.detail
-    )
+    format!("held by {} ({})", reference.holder, reference.holder.detail)
 }
 
 fn new_entry_id(now: DateTime<Utc>) -> EntryId {

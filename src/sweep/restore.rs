@@ -1,13 +1,17 @@
 //! Restore: the data is placed first, then the engine is asked to make the volume around it, so that a container that starts in
 //! between finds the data and not an empty directory. Never over anything that exists (I7).
 
+use std::collections::BTreeMap;
+
 use chrono::{DateTime, Utc};
 
 use super::mover::{Mover, StepError};
 use crate::gc::entry::{Entry, EntryId, EntryState, Manifest};
 use crate::gc::history::Happening;
 use crate::gc::holds::HoldTarget;
+use crate::gc::labels::{Carried, carried};
 use crate::gc::late_order;
+use crate::gc::spoken::spoken;
 use crate::gc::volume::{VolumeIdentity, VolumeName};
 use crate::host::clock;
 use crate::host::fault::{self, Point};
@@ -87,7 +91,7 @@ impl Mover<'_> {
                 return refuse(format!(
                     "entry {} is unfinished ({}); run `volgc sweep`, which finishes or undoes it",
                     manifest.entry,
-                    manifest.state.word()
+                    spoken(manifest.state.word())
                 ));
             }
         }
@@ -173,8 +177,11 @@ impl Mover<'_> {
         }
         // Another engine is asked for nothing: the manifest says `restoring`, and recovery goes on with the right one.
         self.check_engine().await?;
-        match self.engine.create_volume(name, &manifest.driver, &manifest.labels).await {
+        let kept = carried(&manifest.labels, &manifest.name, name).kept;
+        match self.engine.create_volume(name, &manifest.driver, &kept).await {
             Ok(()) => {}
+            // An authorization plugin is asked about the answer too, when the volume is made already.
+            Err(error) if error.may_be_done() && self.engine.reading().volume(name).await?.is_some() => {}
             Err(error) if error.is_final_refusal() => {
                 self.give_up(manifest, name).await?;
                 return Err(error.into());
@@ -199,12 +206,7 @@ impl Mover<'_> {
         self.remember_name(manifest)?;
         self.quarantine.drop_entry(&manifest.entry)?;
         self.ledger.forget_entry(&manifest.entry)?;
-        let detail = if labels == manifest.labels {
-            format!("as volume {name}")
-        } else {
-            // The engine adopted the directory before it was asked, as when it was restarted in between.
-            format!("as volume {name}, but the engine had adopted it with other labels")
-        };
+        let detail = outcome(manifest, name, &labels);
         self.record(Happening::Restored, manifest, detail)
     }
 
@@ -243,4 +245,18 @@ impl Mover<'_> {
         let held = self.held().await?;
         Ok(held.volumes.contains_key(name) || held.entries.contains_key(&manifest.entry))
     }
+}
+
+/// What the history says of a restore.
+fn outcome(manifest: &Manifest, name: &VolumeName, labels: &BTreeMap<String, String>) -> String {
+    let Carried { kept, left_out } = carried(&manifest.labels, &manifest.name, name);
+    if *labels != kept {
+        // The engine adopted the directory before it was asked, as when it was restarted in between.
+        return format!("as volume {name}, but the engine had adopted it with other labels");
+    }
+    if left_out.is_empty() {
+        return format!("as volume {name}");
+    }
+    let keys = left_out.join(", ");
+    format!("as volume {name}, without labels that belong to the name {}: {keys}", manifest.name)
 }

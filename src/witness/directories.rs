@@ -2,16 +2,17 @@
 //! the engine is telling of its containers. The second takes as long as the engine's list.
 
 use std::collections::BTreeMap;
-use std::ffi::CString;
 use std::sync::Arc;
 
-use rayon::iter::{IntoParallelIterator as _, ParallelIterator as _};
 use rayon::slice::ParallelSliceMut as _;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
 use super::EvidenceError;
+use crate::gc::odd::usable;
+use crate::gc::reference::Witness;
 use crate::gc::volume::VolumeName;
+use crate::host::covers::Covers;
 use crate::host::fault::{self, Point};
 use crate::host::volumes_dir::{Observed, VolumesDir};
 
@@ -20,7 +21,7 @@ pub(super) type OnDisk = BTreeMap<VolumeName, Observed>;
 
 /// A look that goes on.
 pub(super) struct Looking {
-    found: oneshot::Receiver<Vec<VolumeName>>,
+    found: oneshot::Receiver<Found>,
     inside: JoinHandle<Result<OnDisk, EvidenceError>>,
 }
 
@@ -30,7 +31,7 @@ impl Looking {
         let (tell, found) = oneshot::channel();
         let inside = tokio::task::spawn_blocking(move || {
             fault::at(Point::LookDirectories).map_err(|error| EvidenceError::Nonsense(error.to_string()))?;
-            let found = directory.as_deref().map_or_else(|| Ok(Vec::new()), find)?;
+            let found = directory.as_deref().map_or_else(|| Ok(Found::default()), find)?;
             // Nobody listens any more when the engine did not answer.
             drop(tell.send(found.clone()));
             Ok(directory.map_or_else(OnDisk::new, |directory| look_into(&directory, found)))
@@ -39,9 +40,9 @@ impl Looking {
     }
 
     /// Waits until it is known which directories there are.
-    pub(super) async fn found(mut self) -> Result<(Vec<VolumeName>, Self), EvidenceError> {
+    pub(super) async fn found(mut self) -> Result<(Found, Self), EvidenceError> {
         match (&mut self.found).await {
-            Ok(names) => Ok((names, self)),
+            Ok(found) => Ok((found, self)),
             Err(_) => match self.inside().await {
                 Err(error) => Err(error),
                 Ok(_) => Err(EvidenceError::Nonsense("the directories were not listed".to_owned())),
@@ -55,20 +56,35 @@ impl Looking {
     }
 }
 
-fn find(directory: &VolumesDir) -> Result<Vec<VolumeName>, EvidenceError> {
-    // A name that is no UTF-8 is none that the API could name.
-    #[expect(clippy::disallowed_methods, reason = "a name that the API cannot give is no volume's")]
-    let name = |name: &CString| name.to_str().ok().and_then(|name| VolumeName::new(name).ok());
-    Ok(directory.names()?.iter().filter_map(name).collect())
+/// Which directories there are.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Found {
+    /// Those with a name that can be used.
+    pub(super) names: Vec<VolumeName>,
+    /// The others, as far as their names are text.
+    pub(super) odd: Vec<String>,
+    /// What is mounted on them.
+    covers: Covers,
+}
+
+fn find(directory: &VolumesDir) -> Result<Found, EvidenceError> {
+    let covers = directory
+        .covers()
+        .map_err(|error| EvidenceError::Silent { witness: Witness::Kernel, why: error.to_string() })?;
+    let mut found = Found { covers, ..Found::default() };
+    for name in directory.names(&found.covers)? {
+        let shown = name.to_string_lossy();
+        match usable(&shown) {
+            Some(name) => found.names.push(name),
+            None => found.odd.push(shown.into_owned()),
+        }
+    }
+    Ok(found)
 }
 
 /// One that was removed and made again since it was found has another identity than any clock that runs (I11).
-fn look_into(directory: &VolumesDir, mut found: Vec<VolumeName>) -> OnDisk {
-    found.par_sort_unstable();
-    let look = |name: VolumeName| {
-        let seen = directory.glance(&name);
-        (name, seen)
-    };
-    let seen: Vec<(VolumeName, Observed)> = found.into_par_iter().map(look).collect();
-    seen.into_iter().collect()
+fn look_into(directory: &VolumesDir, found: Found) -> OnDisk {
+    let Found { mut names, covers, .. } = found;
+    names.par_sort_unstable();
+    directory.glance(names, &covers).into_iter().collect()
 }

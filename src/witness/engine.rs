@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::{EvidenceError, Scene, on_a_thread};
 use crate::gc::inventory::Answer;
+use crate::gc::odd::usable;
 use crate::gc::reference::{Holder, HolderKind, Reference, Witness};
 use crate::gc::volume::VolumeName;
 use crate::host::engine::wire::{Container, Info, Mount};
@@ -111,19 +112,6 @@ impl Tries {
     }
 }
 
-/// The complete container list, with the `/info` it agrees with.
-pub async fn containers(engine: &Engine) -> Result<(Info, Vec<Container>), EvidenceError> {
-    let mut tries = Tries::default();
-    loop {
-        let before = engine.info().await?;
-        let Listed { containers, after } = list(engine).await?;
-        match compare(&before, containers.len(), after).await? {
-            Ok(info) => return Ok((info, containers)),
-            Err(differs) => tries.again(differs).await?,
-        }
-    }
-}
-
 /// A list in which a container stands twice is too short for its count, however long it is (I2).
 fn each_once(containers: &[Container]) -> Result<(), EvidenceError> {
     let mut ids = HashSet::with_capacity(containers.len());
@@ -165,8 +153,9 @@ pub fn holder(container: &Container, what: &str) -> Holder {
     }
 }
 
-/// The volume a mount names. A mount that claims to be a volume and does not say which makes the list useless (I2).
-#[expect(clippy::disallowed_methods, reason = "an empty name is refused unless the mount explains it")]
+/// The volume a mount names. A mount that claims to be a volume and does not say which makes the list useless (I2). One whose name
+/// cannot be used names a volume that is kept anyhow.
+#[expect(clippy::disallowed_methods, reason = "an empty name is refused unless the mount is explained")]
 fn volume_of(container: &Container, mount: &Mount) -> Result<Option<VolumeName>, EvidenceError> {
     let name = mount.name.as_deref().unwrap_or_default();
     let kind = mount.kind.as_deref();
@@ -183,12 +172,8 @@ fn volume_of(container: &Container, mount: &Mount) -> Result<Option<VolumeName>,
             kind.unwrap_or_default()
         )));
     }
-    match VolumeName::new(name) {
-        Ok(name) => Ok(Some(name)),
-        // An image mount has the image's reference as its name, with slashes: no volume.
-        Err(_) if kind == Some("image") => Ok(None),
-        Err(error) => Err(EvidenceError::Nonsense(format!("container {}: {error}", container.name()))),
-    }
+    // An image mount has the image's reference as its name, mostly with slashes.
+    Ok(usable(name))
 }
 
 /// Whether the error means that the engine could not be reached at all.

@@ -85,6 +85,13 @@ impl VolumeIndex {
         &self.classes
     }
 
+    /// The same, with the directories of an earlier index: one that was renamed away since is still recognised.
+    #[must_use]
+    pub fn remembering(mut self, before: &Self) -> Self {
+        self.map.by_place.adopt(&before.map.by_place);
+        self
+    }
+
     /// The docker root's path as the engine names it.
     pub fn root(&self) -> &Path {
         &self.map.root
@@ -103,6 +110,11 @@ impl VolumeIndex {
     /// The volumes directory, when it is on this machine.
     pub fn directory(&self) -> Option<&VolumesDir> {
         self.directory.as_deref()
+    }
+
+    /// The same, to be shared.
+    pub fn shared_directory(&self) -> Option<Arc<VolumesDir>> {
+        self.directory.clone()
     }
 
     /// Every volume that is observed, and what its directory is.

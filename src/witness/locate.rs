@@ -122,6 +122,16 @@ impl Volumes {
         }
     }
 
+    /// Takes over what others knew of places that are nobody's here: directories that were renamed away since.
+    pub fn adopt(&mut self, before: &Self) {
+        for (place, name) in &before.first {
+            if !self.first.contains_key(place) {
+                self.insert(*place, name);
+                before.others.get(place).into_iter().flatten().for_each(|name| self.insert(*place, name));
+            }
+        }
+    }
+
     /// Everyone's whose directory it is.
     pub fn at(&self, place: Place) -> impl Iterator<Item = &VolumeName> {
         self.first.get(&place).into_iter().chain(self.others.get(&place).into_iter().flatten())

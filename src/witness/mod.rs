@@ -14,21 +14,26 @@ pub mod index;
 pub mod kernel;
 pub mod locate;
 pub mod observe;
+mod odd;
 pub mod operator;
 pub mod options;
 pub mod root;
+mod stalled;
 pub mod swarm;
 mod unlisted;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::gc::holds::Hold;
 use crate::gc::inventory::Answer;
 use crate::gc::reference::Witness;
+use crate::gc::spoken::spoken;
 use crate::gc::volume::VolumeName;
 use crate::host::engine::wire::{Container, Info, Plugin};
 use crate::host::engine::{Asked, Engine, EngineError};
+use crate::host::pulse;
 use index::VolumeIndex;
 
 /// What every witness is given.
@@ -56,6 +61,17 @@ pub enum EvidenceError {
     /// The engine did not answer.
     #[error(transparent)]
     Engine(#[from] EngineError),
+    /// The engine does not list its volumes, and something is mounted on some.
+    #[error(
+        "{source} Something is mounted on the data of {mounted}, and up to Docker 20.10 the engine hangs with a mount whose server is gone: \
+         unmount it (`umount --lazy`)"
+    )]
+    Stalled {
+        /// What the engine did not answer.
+        source: EngineError,
+        /// The volumes.
+        mounted: String,
+    },
     /// The container list and the count in `/info` differ.
     #[error(
         "the engine lists {listed} containers but counts {counted} (GET /info), {tries} times in a row; \
@@ -73,7 +89,7 @@ pub enum EvidenceError {
     #[error("the engine's answer makes no sense: {0}")]
     Nonsense(String),
     /// A witness could not answer.
-    #[error("the {} witness cannot answer: {why}", .witness.word())]
+    #[error("the {} witness cannot answer: {why}", spoken(.witness.word()))]
     Silent {
         /// Which.
         witness: Witness,
@@ -89,6 +105,9 @@ pub enum EvidenceError {
     /// The answers do not make an inventory.
     #[error(transparent)]
     Incomplete(#[from] crate::gc::inventory::IncompleteInventory),
+    /// The disk did not answer.
+    #[error("the files below the docker root were not read within {} s; does its file system still answer?", .0.as_secs())]
+    Slow(Duration),
     /// A clock could not be read.
     #[error("{0}")]
     Clock(String),
@@ -122,9 +141,15 @@ pub async fn ask_others(
     Ok(Evidence { answers, mounted: kernel.mounted })
 }
 
+/// How long work on a thread of its own may take: reading the files of tens of thousands of containers from a slow disk takes minutes.
+const PATIENCE: Duration = Duration::from_mins(5);
+
 /// Long work goes on a thread of its own, so that the engine is heard meanwhile.
 async fn on_a_thread<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, EvidenceError> + Send + 'static,
 ) -> Result<T, EvidenceError> {
-    tokio::task::spawn_blocking(work).await.map_err(|error| EvidenceError::Nonsense(error.to_string()))?
+    match pulse::bounded(PATIENCE, tokio::task::spawn_blocking(work)).await {
+        Ok(done) => done.map_err(|error| EvidenceError::Nonsense(error.to_string()))?,
+        Err(_) => Err(EvidenceError::Slow(PATIENCE)),
+    }
 }

@@ -5,13 +5,13 @@ use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 
-use super::directories::Looking;
+use super::directories::{Found, Looking};
 use super::engine::{Differs, Listed, Tries};
 use super::index::VolumeIndex;
 use super::root::Standing;
 use super::{
-    EvidenceError, Scene, ask_others, claims, engine as engine_witness, in_place, kernel, on_a_thread, root,
-    unlisted,
+    Evidence, EvidenceError, Scene, ask_others, claims, engine as engine_witness, in_place, kernel, odd,
+    on_a_thread, root, stalled, unlisted,
 };
 use crate::gc::entry::{Entry, EntryId};
 use crate::gc::holds::Hold;
@@ -20,6 +20,7 @@ use crate::gc::inventory::{EngineIdentity, Inventory};
 use crate::gc::reference::{Holder, Reference, Witness};
 use crate::gc::volume::{Class, Unmovable, Volume, VolumeIdentity, VolumeName};
 use crate::host::engine::{Answer, Asked, Engine, cluster, wire};
+use crate::host::sharing::Blocks;
 use crate::host::volumes_dir::{Observed, VolumesDir};
 use crate::host::{engine_owner, quarantine};
 
@@ -53,6 +54,13 @@ pub struct Observation {
     pub mounted: BTreeMap<VolumeName, String>,
 }
 
+impl Observation {
+    /// Whose blocks those of the volumes' files are.
+    pub fn blocks(&self) -> Blocks {
+        self.directory.as_ref().map_or(Blocks::Own, |root| root.blocks())
+    }
+}
+
 /// Observes the host once.
 pub async fn observe(engine: &Engine, context: Context<'_>) -> Result<Observation, EvidenceError> {
     let mut tries = Tries::default();
@@ -64,29 +72,16 @@ pub async fn observe(engine: &Engine, context: Context<'_>) -> Result<Observatio
     }
 }
 
+#[expect(clippy::disallowed_methods, reason = "null is no volumes; the decoder refuses a missing field")]
 async fn observe_once(
     engine: &Engine,
     context: Context<'_>,
 ) -> Result<Result<Observation, Differs>, EvidenceError> {
-    // Directories first, references second: what is made from here on has no directory in the inventory, and what held a volume by
-    // now is seen. What the engine calls a volume may come at any time.
-    let Begun { info, listing, directory, not_here, looking, found } = begin(engine).await?;
-    let root = info.docker_root_dir.clone();
-    let plugins = engine.ask_plugins();
-    let (listed, kernel, indexed) = tokio::join!(
-        engine_witness::list(engine),
-        kernel::ask(engine, directory.as_deref(), found),
-        make_index(listing, root, directory.clone(), looking)
-    );
-    let Listed { containers, after } = listed?;
-    let kernel = kernel?;
-    let (index, wire::Volumes { volumes, warnings }) = indexed?;
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "null means no volumes; the decoder refuses a missing field"
-    )]
+    let Gathered { info, after, containers, listed, odd, index, not_here, evidence } =
+        gather(engine, context, None).await?;
+    let wire::Volumes { volumes, odd: odd_listed, warnings } = listed;
     let volumes = volumes.unwrap_or_default();
-    let evidence = ask_others(scene(engine, &info, &containers, &index, context), kernel, plugins).await?;
+    let directory = index.shared_directory();
     // Podman's root proves nothing, having no container directories; what Podman is refused for is another reason.
     let proving = directory.as_deref().filter(|_| !engine.is_podman());
     let standing = proving.map(|root| root::standing(root, &info, &containers, &volumes, &index));
@@ -109,9 +104,50 @@ async fn observe_once(
         Err(differs) => return Ok(Err(differs)),
     };
     let containers = containers.len() as u64;
-    let inventory = Inventory::complete(context.now, identity_of(engine, &info), volumes, answers)?;
+    let inventory = Inventory::complete(context.now, identity_of(engine, &info), volumes, answers)?
+        .with_odd(odd::volumes(odd_listed, odd));
     let mounted = evidence.mounted;
     Ok(Ok(Observation { inventory, index, info, containers, root_problem, directory, mounted }))
+}
+
+/// What the engine, the disk and the witnesses say at one time.
+struct Gathered {
+    info: wire::Info,
+    /// The count after the list of containers, which says whether that is complete.
+    after: Asked<wire::Info>,
+    containers: Vec<wire::Container>,
+    listed: wire::Volumes,
+    /// Directories with names that cannot be used.
+    odd: Vec<String>,
+    index: Arc<VolumeIndex>,
+    /// Why the docker root is not on this machine, when it is not.
+    not_here: Option<String>,
+    evidence: Evidence,
+}
+
+/// Asks everything there is. `before` is an index of an earlier time: its docker root is looked at, and what it knew of directories that
+/// are renamed away since is known.
+async fn gather(
+    engine: &Engine,
+    context: Context<'_>,
+    before: Option<&VolumeIndex>,
+) -> Result<Gathered, EvidenceError> {
+    // Directories first, references second: what is made from here on has no directory in the inventory, and what held a volume by
+    // now is seen. What the engine calls a volume may come at any time.
+    let Begun { info, listing, directory, not_here, looking, found } = begin(engine, before).await?;
+    let Found { names, odd, .. } = found;
+    let root = info.docker_root_dir.clone();
+    let plugins = engine.ask_plugins();
+    let (listed, kernel, indexed) = tokio::join!(
+        engine_witness::list(engine),
+        kernel::ask(engine, directory.as_deref(), names),
+        make_index(listing, root, directory.clone(), looking, before)
+    );
+    let kernel = kernel?;
+    let (index, volumes) = indexed.map_err(|error| stalled::explain(error, &kernel.mounted))?;
+    let Listed { containers, after } = listed?;
+    let evidence = ask_others(scene(engine, &info, &containers, &index, context), kernel, plugins).await?;
+    Ok(Gathered { info, after, containers, listed: volumes, odd, index, not_here, evidence })
 }
 
 fn identity_of(engine: &Engine, info: &wire::Info) -> EngineIdentity {
@@ -134,16 +170,21 @@ pub struct Held {
     pub mounted: BTreeMap<VolumeName, String>,
 }
 
-/// Asks every witness again about the volumes of an earlier observation, for the steps that are about to touch them.
+/// Asks every witness again, for the steps that are about to touch volumes of an earlier observation. With a new list of volumes and
+/// options: one that was made since may lead into one of them.
 pub async fn ask_again(
     engine: &Engine,
-    index: &Arc<VolumeIndex>,
+    before: &VolumeIndex,
     context: Context<'_>,
 ) -> Result<Held, EvidenceError> {
-    let plugins = engine.ask_plugins();
-    let (info, containers) = engine_witness::containers(engine).await?;
-    let kernel = kernel::ask(engine, index.directory(), index.observed().keys().cloned().collect()).await?;
-    let evidence = ask_others(scene(engine, &info, &containers, index, context), kernel, plugins).await?;
+    let mut tries = Tries::default();
+    let evidence = loop {
+        let gathered = gather(engine, context, Some(before)).await?;
+        match engine_witness::compare(&gathered.info, gathered.containers.len(), gathered.after).await? {
+            Ok(_) => break gathered.evidence,
+            Err(differs) => tries.again(differs).await?,
+        }
+    };
     let mut held = Held { mounted: evidence.mounted, ..Held::default() };
     for answer in evidence.answers {
         for reference in answer.references {
@@ -182,29 +223,37 @@ struct Begun {
     /// Why the docker root is not on this machine, when it is not.
     not_here: Option<String>,
     looking: Looking,
-    found: Vec<VolumeName>,
+    found: Found,
 }
 
-async fn begin(engine: &Engine) -> Result<Begun, EvidenceError> {
+async fn begin(engine: &Engine, before: Option<&VolumeIndex>) -> Result<Begun, EvidenceError> {
     let (info, listing) = engine.begin_look().await?;
-    let (directory, not_here) = open_root(engine, &info);
+    let (directory, not_here) = match before {
+        Some(before) => (before.shared_directory(), None),
+        None => open_root(engine, &info),
+    };
     let (found, looking) = Looking::begin(directory.clone()).found().await?;
     Ok(Begun { info, listing, directory, not_here, looking, found })
 }
 
-#[expect(clippy::disallowed_methods, reason = "null means no volumes; the decoder refuses a missing field")]
+#[expect(clippy::disallowed_methods, reason = "null is no volumes; the decoder refuses a missing field")]
 async fn make_index(
     listing: Asked<Answer<wire::Volumes>>,
     root: String,
     directory: Option<Arc<VolumesDir>>,
     looking: Looking,
+    before: Option<&VolumeIndex>,
 ) -> Result<(Arc<VolumeIndex>, wire::Volumes), EvidenceError> {
     let (listed, index) = tokio::try_join!(read_list(listing), index_of(&root, directory.clone(), looking))?;
     let (listed, classes) = listed;
+    let index = match before {
+        Some(before) => index.remembering(before),
+        None => index,
+    };
     on_a_thread(move || {
         let volumes = listed.volumes.as_deref().unwrap_or_default();
         let classes = with_quarantined(directory.as_deref(), classes)?;
-        let claims = claims::volumes::claims(&index, volumes);
+        let claims = claims::volumes::claims(&index, volumes, &listed.odd);
         Ok((Arc::new(index.with_classes(classes).with_claims(claims)), listed))
     })
     .await
@@ -305,7 +354,7 @@ fn make_volumes(
     listed.into_iter().map(make).collect()
 }
 
-#[expect(clippy::disallowed_methods, reason = "null means none; the decoder refuses a missing field")]
+#[expect(clippy::disallowed_methods, reason = "null is no labels; the decoder refuses a missing field")]
 fn make_volume(
     listed: wire::Volume,
     seen: Option<&Observed>,

@@ -7,6 +7,7 @@ use chrono::{DateTime, Utc};
 use rustix::fs::{Mode, OFlags};
 
 use super::index::VolumeIndex;
+use crate::gc::volume::Unmovable;
 use crate::host::directory;
 use crate::host::engine::wire::{Container, Info, Volume};
 use crate::host::volumes_dir::VolumesDir;
@@ -75,7 +76,8 @@ fn judge(
             Standing::Elsewhere(format!("{here}/engine-id is of another engine ({id}, not {})", info.id))
         };
     }
-    let mut local = volumes.iter().filter(|volume| volume.driver == "local").peekable();
+    let is_seen = |volume: &&Volume| volume.driver == "local" && !is_hidden(volume, index);
+    let mut local = volumes.iter().filter(is_seen).peekable();
     if local.peek().is_none() {
         return Standing::Unproven;
     }
@@ -108,6 +110,13 @@ fn engine_id(root: BorrowedFd<'_>) -> Option<String> {
     let length = rustix::io::read(&file, &mut buffer).ok()?;
     let text = String::from_utf8_lossy(buffer.get(..length)?).trim().to_owned();
     (!text.is_empty()).then_some(text)
+}
+
+/// Whether the engine's data of a volume is not looked at, so that its times prove nothing.
+fn is_hidden(volume: &Volume, index: &VolumeIndex) -> bool {
+    index.observed().get(&volume.name).is_some_and(|seen| {
+        seen.unmovable.iter().any(|why| matches!(why, Unmovable::Mounted | Unmovable::NoAnswer))
+    })
 }
 
 /// `CreatedAt` is the change time of `_data` up to Docker 20.10 and of the volume's directory from 23.0 on, in whole seconds.

@@ -1,9 +1,9 @@
 //! Services of a swarm. A service that is scaled to nothing, or whose tasks run on other nodes, has no container here, and still
 //! mounts its volumes the next time a task comes here.
 //!
-//! A manager is asked for every service and task. Where they cannot be known (on a worker, in a locked or leaderless swarm)
-//! every named volume is held, since any of them may be a service's (I2). Anonymous ones are made for one task and removed with
-//! it, so no service can come back to them.
+//! A manager is asked for every service and task. Where they cannot be known (on a worker, in a locked or leaderless swarm) every volume
+//! is held, since any of them may be a service's (I2). An anonymous one too: a service can name it like any other, by its 64 digits,
+//! and neither its name nor a label says that none does.
 
 #[cfg(feature = "fuzzing")]
 pub mod fuzzing;
@@ -12,7 +12,7 @@ mod template;
 mod tests;
 mod wire;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -23,7 +23,7 @@ use super::locate::{Text, Whereabouts, locate_one};
 use super::{EvidenceError, Scene};
 use crate::gc::inventory::Answer;
 use crate::gc::reference::{Holder, HolderKind, Reference, Witness};
-use crate::gc::volume::{Class, VolumeName};
+use crate::gc::volume::VolumeName;
 use crate::host::engine::wire::SwarmInfo;
 use crate::host::engine::{Engine, EngineError};
 
@@ -58,12 +58,12 @@ struct Claim<'a> {
 pub async fn ask(scene: Scene<'_>) -> Result<Answer, EvidenceError> {
     match standing(scene.info.swarm.as_ref()) {
         Standing::Outside => Ok(Answer::new(Witness::Swarm, Vec::new())),
-        Standing::Blind(blindness) => Ok(hold_named(scene.index, &blindness)),
+        Standing::Blind(blindness) => Ok(hold_all(scene.index, &blindness)),
         Standing::Manager => match list(scene.engine).await {
             Ok((services, tasks)) => references(scene.index, &claims(&services, &tasks)?).await,
             // The engine's own no: leaderless 500, locked or not ready 503; or a proxy's that hides the services.
             Err(EngineError::Status { code, message, .. }) => {
-                Ok(hold_named(scene.index, &refused(code, &message)))
+                Ok(hold_all(scene.index, &refused(code, &message)))
             }
             Err(error) => Err(error.into()),
         },
@@ -110,17 +110,16 @@ fn refused(code: u16, message: &str) -> Blindness {
     }
 }
 
-/// Holds every named volume, with the reason.
-fn hold_named(index: &VolumeIndex, blindness: &Blindness) -> Answer {
+/// Holds every volume, with the reason.
+fn hold_all(index: &VolumeIndex, blindness: &Blindness) -> Answer {
     let holder = Holder {
         kind: HolderKind::UnknownSwarm,
         id: "services".to_owned(),
         name: format!("services ({})", blindness.why),
         detail: blindness.remedy.to_owned(),
     };
-    let named = known(index).into_iter().filter(|(_, class)| *class == Class::Named);
-    let references = named.map(|(volume, _)| reference(volume, &holder)).collect();
-    let note = format!("every named volume is held: {}; {}", blindness.why, blindness.remedy);
+    let references = known(index).into_iter().map(|volume| reference(volume, &holder)).collect();
+    let note = format!("every volume is held: {}; {}", blindness.why, blindness.remedy);
     Answer { notes: vec![note], ..Answer::new(Witness::Swarm, references) }
 }
 
@@ -129,12 +128,8 @@ fn reference(volume: &VolumeName, holder: &Holder) -> Reference {
 }
 
 /// Every volume that a pattern could mean: those the engine lists, the directories it does not, and those in quarantine.
-fn known(index: &VolumeIndex) -> BTreeMap<&VolumeName, Class> {
-    let without_labels = BTreeMap::new();
-    let mut known: BTreeMap<&VolumeName, Class> =
-        index.observed().keys().map(|name| (name, Class::of(name, &without_labels))).collect();
-    known.extend(index.classes().iter().map(|(name, class)| (name, *class)));
-    known
+fn known(index: &VolumeIndex) -> BTreeSet<&VolumeName> {
+    index.observed().keys().chain(index.classes().keys()).collect()
 }
 
 async fn list(engine: &Engine) -> Result<(Vec<Service>, Vec<Task>), EngineError> {
@@ -233,7 +228,7 @@ async fn references(index: &Arc<VolumeIndex>, claims: &[Claim<'_>]) -> Result<An
         for reach in reach(index, &lead).await? {
             match reach {
                 Reach::One(volume) => answer.references.extend(held(&volume)),
-                Reach::All => answer.references.extend(known.keys().flat_map(|volume| held(volume))),
+                Reach::All => answer.references.extend(known.iter().flat_map(|volume| held(volume))),
                 Reach::Above(path) => {
                     let names: Vec<&str> = holders.iter().map(|holder| holder.name.as_str()).collect();
                     answer.notes.push(format!(
@@ -263,7 +258,7 @@ fn meanings(mount: &Mount) -> (bool, bool) {
 fn by_name(
     source: &Template,
     holder: &Holder,
-    known: &BTreeMap<&VolumeName, Class>,
+    known: &BTreeSet<&VolumeName>,
 ) -> Result<Vec<Reference>, EvidenceError> {
     if source.is_empty() {
         return Ok(Vec::new());
@@ -277,7 +272,7 @@ fn by_name(
         witness: Witness::Swarm,
         why: format!("the mounts of service {} cannot be matched: {error}", holder.name),
     })?;
-    let matching = known.keys().filter(|name| matcher.is_match(name.as_str()));
+    let matching = known.iter().filter(|name| matcher.is_match(name.as_str()));
     Ok(matching.map(|name| reference(name, holder)).collect())
 }
 

@@ -2,14 +2,12 @@
 //! by it. They are volumes of a class of their own, seen by every witness like any other.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::os::fd::AsFd as _;
 
 use super::EvidenceError;
 use super::index::VolumeIndex;
 use crate::gc::volume::{Class, Unmovable, Volume, VolumeIdentity, VolumeName};
-use crate::host::directory::{self, Facts};
 use crate::host::engine::Engine;
-use crate::host::volumes_dir::{Observed, VolumesDir};
+use crate::host::volumes_dir::Observed;
 
 /// All of them. `listed` is what the engine lists, sorted by name.
 ///
@@ -33,7 +31,7 @@ pub(super) async fn volumes(
     let mut volumes = Vec::new();
     for (name, seen) in found {
         let Some(facts) = seen.directory.filter(|_| !by_now.contains(name)) else { continue };
-        if !is_still_there(root, name, &facts) {
+        if !root.is_still(name, facts.identity) {
             continue;
         }
         let mut unmovable = seen.unmovable.clone();
@@ -68,14 +66,4 @@ fn not_among<'a>(
         listed.peek() != Some(name)
     };
     directories.iter().filter(is_unlisted).collect()
-}
-
-/// A directory that cannot be looked at any more is taken to be there: then it is shown.
-fn is_still_there(root: &VolumesDir, name: &VolumeName, before: &Facts) -> bool {
-    let facts = directory::c_name(name.as_str())
-        .and_then(|name| directory::facts_of_child(root.volumes().as_fd(), &name));
-    match facts {
-        Ok(facts) => facts.identity.is_same(&before.identity),
-        Err(error) => error != rustix::io::Errno::NOENT,
-    }
 }

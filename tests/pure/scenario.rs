@@ -10,9 +10,11 @@ use volgc::config;
 use volgc::gc::guard;
 use volgc::gc::inventory::Inventory;
 use volgc::gc::ledger::LedgerState;
+use volgc::gc::odd::OddVolume;
 use volgc::gc::plan::{Plan, Quarantine, plan};
 use volgc::gc::reference::Reference;
 use volgc::gc::verdict::{Step, Verdict};
+use volgc::gc::volume::{Class, VolumeIdentity};
 
 use super::given::{GivenEntry, GivenVolume, Ordered, Sweep, span};
 use super::{Scene, answers, engine, id, later, now};
@@ -39,6 +41,9 @@ pub struct Scenario {
     volumes: Vec<GivenVolume>,
     #[serde(default)]
     entries: Vec<GivenEntry>,
+    /// Names that cannot be used.
+    #[serde(default)]
+    odd: Vec<String>,
     /// By name; `v-01..v-05` is all of these.
     pub expect: BTreeMap<String, Expected>,
     /// What the guard approves; left out, everything that is due.
@@ -67,6 +72,7 @@ impl Scenario {
         let references: Vec<Reference> =
             of_volumes.chain(self.entries.iter().filter_map(GivenEntry::reference)).collect();
         let inventory = Inventory::complete(now(), engine(), volumes, answers(&references)).unwrap();
+        let inventory = inventory.with_odd(self.odd.iter().map(|name| odd(name)).collect());
         let entries = self.entries.iter().flat_map(GivenEntry::made).collect();
         let held = self.entries.iter().filter_map(|entry| Some((&entry.entry, entry.held_by.clone()?)));
         let held = held.map(|(entry, holder)| (id(entry), holder));
@@ -118,7 +124,14 @@ fn show(step: &Step) -> String {
 
 fn verdicts(plan: &Plan) -> impl Iterator<Item = (String, &Verdict)> {
     let volumes = plan.volumes.iter().map(|(name, verdict)| (name.to_string(), verdict));
-    volumes.chain(plan.entries.iter().map(|(entry, verdict)| (entry.clone(), verdict)))
+    let odd = plan.odd.iter().map(|(name, verdict)| (name.clone(), verdict));
+    volumes.chain(odd).chain(plan.entries.iter().map(|(entry, verdict)| (entry.clone(), verdict)))
+}
+
+fn odd(name: &str) -> OddVolume {
+    let driver = "plugin".to_owned();
+    let identity = VolumeIdentity::Record { driver: driver.clone(), created_at: String::new() };
+    OddVolume { name: name.to_owned(), class: Class::Named, driver, labels: BTreeMap::new(), identity }
 }
 
 fn spread(names: &str) -> Vec<String> {

@@ -26,7 +26,7 @@ const HALF_DAY: Duration = Duration::from_hours(12);
 pub fn every_unmovable() -> Vec<Unmovable> {
     every![
         Unmovable: OtherDriver, OtherScope, DriverOptions, OptionsFile, NoDirectory, NotADirectory, NoData, ForeignContent,
-        OtherFileSystem, Mounted, NameNotAccepted, Immutable, ProjectQuota, Unreadable, RootNotHere, ClusterVolume,
+        OtherFileSystem, Mounted, NameNotAccepted, Immutable, ProjectQuota, Unreadable, NoAnswer, RootNotHere, ClusterVolume,
         RootUnproven, NotAMount, OptionsDiffer, MountPointNotEmpty
     ]
 }
@@ -37,7 +37,7 @@ pub fn every_reason() -> Vec<Reason> {
         Reason: Held, KeepLabel, MalformedLabel, RuleKeep, ClassKeep, Unmovable(Unmovable::Mounted), SuddenOrphan,
         FirstSighting, WithinGrace, TooFewSightings, LimitPerSweep, NotOrdered, GraceOver, ByHand, Hold, InQuarantine,
         OperatorDeletes, NameInUse, UnfinishedMove, InDoubt, UnfinishedRestore, UnfinishedDeletion, ManifestDamaged,
-        NotListed, InPlace, VolumeGone, NotOptedIn
+        NotListed, InPlace, VolumeGone, NotOptedIn, OddName
     ]
 }
 

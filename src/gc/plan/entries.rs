@@ -54,10 +54,8 @@ fn known_entry_verdict(situation: Situation<'_>, manifest: &Manifest, order: &Or
     // I1: what names the volume finds it missing; its data must not go as well.
     if let (false, Some(reference)) = (name_in_use, situation.inventory.references(&manifest.name).first()) {
         let detail = format!(
-            "{} {} names the volume; `volgc restore {}` brings it back",
-            reference.holder.kind.word().replace('_', " "),
-            reference.holder.name,
-            manifest.entry
+            "{} names the volume; `volgc restore {}` brings it back",
+            reference.holder, manifest.entry
         );
         return Verdict::keep(Reason::Held, detail);
     }

@@ -45,8 +45,7 @@ pub(super) fn in_place_verdict(situation: Situation<'_>, manifest: &Manifest, or
     };
     // I1: something holds it again.
     if let Some(reference) = situation.inventory.references(&volume.name).first() {
-        let kind = reference.holder.kind.word().replace('_', " ");
-        let detail = format!("held again by {kind} {}", reference.holder.name);
+        let detail = format!("held again by {}", reference.holder);
         return release_verdict(situation, order, Reason::Held, &detail);
     }
     if let Some(holder) = situation.quarantine.held.get(&manifest.entry) {

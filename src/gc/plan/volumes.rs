@@ -24,7 +24,7 @@ pub(super) fn volume_verdict(situation: Situation<'_>, volume: &Volume, order: &
         let who = if holder.kind == HolderKind::Hold {
             format!("an operator: {}", holder.name)
         } else {
-            format!("{} {}", holder.kind.word().replace('_', " "), holder.name)
+            holder.to_string()
         };
         let detail = format!("held by {who}{more}");
         return Verdict::keep(Reason::Held, detail);

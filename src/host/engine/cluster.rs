@@ -48,6 +48,8 @@ mod tests {
                 local_node_state: state.to_owned(),
                 control_available,
             }),
+            security_options: None,
+            plugins: None,
         }
     }
 

@@ -62,6 +62,19 @@ pub enum EngineError {
 }
 
 impl EngineError {
+    /// Whether the engine may have done what it was asked for although the answer is an error: an authorization plugin denied the
+    /// answer (moby `pkg/authorization`, 20.10 to 29).
+    pub fn may_be_done(&self) -> bool {
+        match self {
+            Self::Status { code, .. } => matches!(code, 403 | 500),
+            Self::Unreachable { .. }
+            | Self::Broken { .. }
+            | Self::Timeout { .. }
+            | Self::Shape { .. }
+            | Self::TooOld { .. } => false,
+        }
+    }
+
     /// Whether the engine has said no and will not do later what it was asked for. See `is_final`.
     pub fn is_final_refusal(&self) -> bool {
         match self {

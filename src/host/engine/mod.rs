@@ -6,6 +6,7 @@
 mod answer;
 mod asked;
 pub mod cluster;
+mod delete;
 pub mod endpoint;
 mod error;
 pub mod events;
@@ -15,20 +16,18 @@ pub mod transport;
 pub mod wire;
 
 use std::collections::{BTreeMap, HashMap};
-use std::time::Duration;
 
 use bollard::models::VolumeCreateRequest;
-use bollard::query_parameters::RemoveVolumeOptionsBuilder;
 use serde::de::DeserializeOwned;
 
 use crate::gc::volume::VolumeName;
-use crate::host::fault::{self, Setting};
-use crate::host::{engine_process, pulse};
+use crate::host::pulse;
 pub use answer::Answer;
 pub use asked::Asked;
+pub use delete::{DeleteAnswer, Route};
 use endpoint::Endpoint;
 pub use error::EngineError;
-use error::{chain, is_final};
+use error::chain;
 use prefetch::{Kept, Prefetched};
 use transport::{Transport, TransportError};
 
@@ -36,13 +35,6 @@ use transport::{Transport, TransportError};
 /// from 29.3.1 on still serves, so that one form of each answer is enough. Under it no DELETE can reach a Swarm cluster volume
 /// (that needs 1.42).
 pub const OLDEST_API: ApiVersion = ApiVersion { major: 1, minor: 41 };
-
-/// How long a DELETE may take before its fate counts as unknown. It may queue behind the removal of a large volume.
-const DELETE_PATIENCE: Duration = Duration::from_mins(15);
-
-fn delete_patience() -> Duration {
-    Duration::from_millis(fault::limit(Setting::DeletePatience, DELETE_PATIENCE.as_secs() * 1000))
-}
 
 /// An API version.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -81,17 +73,6 @@ pub struct ChangingEngine {
     docker: bollard::Docker,
 }
 
-/// What became of a DELETE.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum DeleteAnswer {
-    /// The engine does not know the volume any more (204 or 404).
-    Forgotten,
-    /// The engine refused; nothing was done and nothing will be.
-    Refused(String),
-    /// No answer, or one that somebody between us and the engine may have made up: it may still be carried out (I5).
-    Unknown(String),
-}
-
 impl Engine {
     /// Connects and agrees on an API version.
     pub async fn connect(endpoint: Endpoint) -> Result<Self, EngineError> {
@@ -126,14 +107,6 @@ impl Engine {
         }
         let oldest = version.min_api_version.as_deref().and_then(ApiVersion::parse).unwrap_or(OLDEST_API);
         Ok(Self { transport, api: oldest.max(OLDEST_API), version, kept: Kept::default() })
-    }
-
-    /// Whether requests go to the engine itself, with no proxy in between.
-    pub async fn is_direct(&self) -> std::io::Result<bool> {
-        match self.endpoint().local_socket() {
-            Some(socket) => engine_process::is_direct(socket).await,
-            None => Ok(false),
-        }
     }
 
     /// Where it listens.
@@ -250,7 +223,7 @@ impl ChangingEngine {
         let docker = bollard::Docker::connect_with_custom_transport(
             send,
             Some("http://docker"),
-            DELETE_PATIENCE.as_secs(),
+            delete::PATIENCE.as_secs(),
             bollard::API_DEFAULT_VERSION,
         )
         .map_err(|error| EngineError::Broken { call: "connect".to_owned(), why: error.to_string() })?;
@@ -260,30 +233,6 @@ impl ChangingEngine {
     /// The same engine, for reading.
     pub fn reading(&self) -> &Engine {
         &self.engine
-    }
-
-    /// Asks the engine once, without force, to forget a volume. Never repeated by itself: on a Swarm manager a second DELETE
-    /// could reach a cluster volume, and on Podman any volume whose name begins so.
-    pub async fn delete_volume(&self, name: &VolumeName) -> DeleteAnswer {
-        if !name.is_accepted_by_api() {
-            // bollard puts the name into the URL as it is: `a?b` would delete `a`.
-            return DeleteAnswer::Refused("the API does not accept the name".to_owned());
-        }
-        if let Some(why) = self.cluster_danger().await {
-            return DeleteAnswer::Refused(why);
-        }
-        // Not to be able to tell is to be told of a proxy.
-        let is_direct = self.engine.is_direct().await.unwrap_or(false);
-        let options = RemoveVolumeOptionsBuilder::new().force(false).build();
-        let call = self.docker.remove_volume(name.as_str(), Some(options));
-        let patience = delete_patience();
-        match pulse::bounded(patience, call).await {
-            Ok(Ok(())) => DeleteAnswer::Forgotten,
-            // A proxy that gives up may say so in its own words while the request is still on its way (I5).
-            Ok(Err(error)) if !is_direct && is_internal_error(&error) => DeleteAnswer::Unknown(chain(&error)),
-            Ok(Err(error)) => delete_answer(error),
-            Err(_) => DeleteAnswer::Unknown(format!("no answer within {} s", patience.as_secs())),
-        }
     }
 
     /// Why a DELETE must not be sent now; see [`cluster`].
@@ -341,28 +290,6 @@ fn for_bollard(error: &TransportError) -> bollard::errors::Error {
     bollard::errors::Error::IOError { err: std::io::Error::new(kind, chain(error)) }
 }
 
-/// Status 500, which a proxy answers as well as an engine.
-fn is_internal_error(error: &bollard::errors::Error) -> bool {
-    matches!(error, bollard::errors::Error::DockerResponseServerError { status_code: 500, .. })
-}
-
-fn delete_answer(error: bollard::errors::Error) -> DeleteAnswer {
-    use bollard::errors::Error;
-    if let Error::DockerResponseServerError { status_code, message } = error {
-        return match status_code {
-            404 => DeleteAnswer::Forgotten,
-            code if is_final(code) => DeleteAnswer::Refused(message),
-            other => DeleteAnswer::Unknown(format!("status {other}: {message}")),
-        };
-    }
-    if let Error::IOError { err } = &error
-        && err.kind() == std::io::ErrorKind::NotConnected
-    {
-        return DeleteAnswer::Refused(format!("it was not asked: {err}"));
-    }
-    DeleteAnswer::Unknown(chain(&error))
-}
-
 /// Everything but the unreserved characters of RFC 3986, 2.3.
 fn percent_encode(text: &str) -> String {
     use std::fmt::Write as _;
@@ -381,23 +308,6 @@ fn percent_encode(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn only_the_engines_own_refusals_are_final() {
-        let answer = |status_code| {
-            delete_answer(bollard::errors::Error::DockerResponseServerError {
-                status_code,
-                message: "m".to_owned(),
-            })
-        };
-        assert_eq!(answer(404), DeleteAnswer::Forgotten);
-        for code in [409, 500, 403] {
-            assert_eq!(answer(code), DeleteAnswer::Refused("m".to_owned()), "{code}");
-        }
-        for code in [408, 502, 503, 504, 301] {
-            assert!(matches!(answer(code), DeleteAnswer::Unknown(_)), "{code}");
-        }
-    }
 
     #[test]
     fn versions_compare_as_numbers() {

@@ -3,12 +3,15 @@
 //! A field that decides has no default here: when it is missing the whole answer is refused (I2). What does not decide is not
 //! even looked at, so that a plugin's odd status or a state that a later engine invents cannot stop the program.
 
+mod listed;
+
 use std::collections::BTreeMap;
 
 use serde::Deserialize;
 
 use crate::gc::reference::container_detail;
 use crate::gc::volume::VolumeName;
+pub use listed::Listed;
 
 /// What serde derives also takes a JSON array for a struct, its elements for the fields in their order: `[null]` would be a host
 /// without volumes. With `remote = "Self"` it derives a function only, and this makes of it an implementation for objects.
@@ -37,7 +40,7 @@ macro_rules! objects {
 pub(crate) use objects;
 
 objects! {
-    Version Component Info SwarmInfo Volumes Volume Container Mount
+    Version Component Info SwarmInfo PluginsInfo Volume Container Mount
     Plugin PluginSettings PluginMount PluginDevice PluginOnDisk
 }
 
@@ -98,6 +101,49 @@ pub struct Info {
     /// Where it looks for CDI specifications; engines before 25 do not say.
     #[serde(rename = "CDISpecDirs", default)]
     pub cdi_spec_dirs: Option<Vec<String>>,
+    /// How containers are confined, and `name=rootless` where the engine itself is.
+    #[serde(default)]
+    pub security_options: Option<Vec<String>>,
+    /// Plugins in use, by kind. Missing is unknown, not absent.
+    #[serde(default)]
+    pub plugins: Option<PluginsInfo>,
+}
+
+/// Plugins in use.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "PascalCase", remote = "Self")]
+pub struct PluginsInfo {
+    /// Those that are asked whether a request is allowed; null where there are none.
+    #[serde(default)]
+    pub authorization: Option<Vec<String>>,
+}
+
+/// Whether a plugin may answer in the engine's place.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Authorization {
+    /// There is none.
+    None,
+    /// There is one, or the engine does not say (I2).
+    Possible,
+}
+
+impl Info {
+    /// Whether an authorization plugin may put its answer in the place of the engine's.
+    pub fn authorization(&self) -> Authorization {
+        match &self.plugins {
+            Some(PluginsInfo { authorization }) if authorization.as_ref().is_none_or(Vec::is_empty) => {
+                Authorization::None
+            }
+            Some(_) | None => Authorization::Possible,
+        }
+    }
+
+    /// Whether the engine runs as an ordinary user. It says so among its security options (moby `daemon/info_unix.go`), as
+    /// `name=rootless`, and what follows a comma are details.
+    pub fn is_rootless(&self) -> bool {
+        let mut options = self.security_options.iter().flatten();
+        options.any(|option| option.split(',').next() == Some("name=rootless"))
+    }
 }
 
 /// The engine's part in a swarm.
@@ -119,14 +165,13 @@ impl SwarmInfo {
 }
 
 /// `GET /volumes`.
-#[derive(Debug, Clone, Deserialize)]
-#[serde(rename_all = "PascalCase", remote = "Self")]
+#[derive(Debug, Clone)]
 pub struct Volumes {
-    /// Go writes an empty list as null; a missing field is refused.
-    #[serde(deserialize_with = "Option::deserialize")]
+    /// None where the engine wrote null, as it does for an empty list.
     pub volumes: Option<Vec<Volume>>,
+    /// Those whose names cannot be used.
+    pub odd: Vec<Listed>,
     /// Drivers that did not answer.
-    #[serde(default)]
     pub warnings: Option<Vec<String>>,
 }
 

@@ -25,6 +25,7 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{AtFlags, Mode};
 use rustix::io::Errno;
 
+use super::covers::{Cover, Covers};
 use super::directory::{self, Facts};
 use super::fault::{self, Point};
 use super::volumes_dir::VolumesDir;
@@ -95,6 +96,18 @@ pub enum QuarantineError {
         /// The directory.
         path: PathBuf,
     },
+    /// The mount table cannot be read, without which no directory is looked into.
+    #[error("{0}")]
+    Covers(String),
+    /// A mount on what is to be looked at.
+    #[error(
+        "something is mounted on {path}, which is not looked into, as what is mounted may never answer; unmount it, and the next \
+         sweep goes on"
+    )]
+    Covered {
+        /// The directory.
+        path: PathBuf,
+    },
     /// The data is not what the manifest says.
     #[error(
         "{path} is not the directory that the manifest names; something exchanged it, so nothing was done"
@@ -124,6 +137,19 @@ pub fn directories_of(entry: &EntryId) -> [String; 2] {
 pub struct QuarantineDir {
     path: PathBuf,
     directory: OwnedFd,
+}
+
+/// Whether what is mounted on an entry is in the way of reading its manifest.
+fn is_in_the_way(cover: &Cover) -> bool {
+    cover.is_whole || cover.inside.iter().any(|name| name != DATA.to_bytes())
+}
+
+fn mounted_on(path: &Path) -> String {
+    format!(
+        "something is mounted on {} or on what is in it, which is not looked into, as what is mounted may never answer; its data is \
+         kept. Unmount it, and the next sweep goes on",
+        path.display()
+    )
 }
 
 /// What is in quarantine below a docker root; nothing where that is not on this machine, or nothing was ever set aside.
@@ -195,10 +221,15 @@ impl QuarantineDir {
     pub fn entries(&self) -> Result<Vec<Entry>, QuarantineError> {
         let names = directory::list(self.directory.as_fd())
             .map_err(|source| self.io("list", self.path.clone(), source))?;
+        let covers = self.covers()?;
         let mut entries = Vec::new();
         for (name, _) in names {
             let shown = directory::shown(&name);
             let path = self.path.join(&shown);
+            if covers.on(name.to_bytes()).is_some_and(is_in_the_way) {
+                entries.push(Entry::Damaged { directory: shown, problem: mounted_on(&path) });
+                continue;
+            }
             let facts = match directory::facts_of_child(self.directory.as_fd(), &name) {
                 Ok(facts) => facts,
                 // Another process took it away meanwhile.
@@ -222,6 +253,12 @@ impl QuarantineDir {
         Ok(entries)
     }
 
+    /// What is mounted on the entries' directories, and on what is directly in them.
+    fn covers(&self) -> Result<Covers, QuarantineError> {
+        Covers::in_directory(self.directory.as_fd())
+            .map_err(|error| QuarantineError::Covers(error.to_string()))
+    }
+
     /// The entries by the names of their directories, whatever their manifests say, and whether or not their deletion was begun.
     pub fn entry_ids(&self) -> Result<BTreeSet<EntryId>, QuarantineError> {
         let names = directory::list(self.directory.as_fd())
@@ -232,7 +269,7 @@ impl QuarantineDir {
     /// What the data directory of an entry is; none when the data is not there.
     pub fn data_facts(&self, entry: &EntryId) -> Result<Option<Facts>, QuarantineError> {
         let failed = |source| self.io("look at the data of", self.path_of(entry), source);
-        let directory = self.open_entry(entry)?;
+        let directory = self.open_uncovered(entry)?;
         match directory::facts_of_child(directory.as_fd(), DATA) {
             Ok(facts) => Ok(Some(facts)),
             Err(Errno::NOENT) => Ok(None),
@@ -242,9 +279,20 @@ impl QuarantineDir {
 
     /// Opens the data of an entry, to measure it.
     pub fn open_data(&self, entry: &EntryId) -> Result<OwnedFd, QuarantineError> {
-        let directory = self.open_entry(entry)?;
+        let directory = self.open_uncovered(entry)?;
         directory::open_child(directory.as_fd(), DATA)
             .map_err(|source| self.io("open the data of", self.path_of(entry), source))
+    }
+
+    /// Opens an entry to look at its data, unless something is mounted on either.
+    fn open_uncovered(&self, entry: &EntryId) -> Result<OwnedFd, QuarantineError> {
+        match self.covers()?.on(entry.as_str().as_bytes()) {
+            Some(cover) if cover.is_whole => Err(QuarantineError::Covered { path: self.path_of(entry) }),
+            Some(cover) if cover.has(DATA.to_bytes()) => {
+                Err(QuarantineError::Covered { path: self.path_of(entry).join("data") })
+            }
+            Some(_) | None => self.open_entry(entry),
+        }
     }
 
     fn open_entry(&self, entry: &EntryId) -> Result<OwnedFd, QuarantineError> {
@@ -259,8 +307,12 @@ impl QuarantineDir {
     pub fn drop_empty_entries(&self) -> Result<(), QuarantineError> {
         let names = directory::list(self.directory.as_fd())
             .map_err(|source| self.io("list", self.path.clone(), source))?;
+        let covers = self.covers()?;
         for (name, _) in names {
             let Ok(id) = EntryId::new(directory::shown(&name)) else { continue };
+            if covers.on(name.to_bytes()).is_some() {
+                continue;
+            }
             let failed = |source| self.io("tidy", self.path_of(&id), source);
             let entry = match directory::open_child(self.directory.as_fd(), &name) {
                 Ok(entry) => entry,

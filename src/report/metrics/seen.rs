@@ -72,6 +72,7 @@ impl Seen {
             next_deletion_at: None,
         };
         seen.count_volumes(look);
+        seen.count_odd(look);
         for entry in &look.quarantine.entries {
             seen.count_entry(look, entry);
         }
@@ -93,6 +94,13 @@ impl Seen {
                 let measurable = Measurable::Volume { name: volume.name.clone(), identity };
                 self.sizes.push((measurable, Kind::Reclaimable(state, volume.class)));
             }
+        }
+    }
+
+    /// Kept, and never measured: nothing says which directory is theirs.
+    fn count_odd(&mut self, look: &Look) {
+        for odd in look.observation.inventory.odd() {
+            *self.volumes.entry((State::Kept, odd.class.word())).or_insert(0) += 1;
         }
     }
 

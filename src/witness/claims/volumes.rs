@@ -12,28 +12,41 @@ use crate::witness::locate::Text;
 use crate::witness::options::options_on_disk;
 
 /// Every path that a volume uses beside or instead of its own directory. Blocks on the file system.
-pub fn claims(index: &VolumeIndex, listed: &[wire::Volume]) -> Vec<Claim> {
+///
+/// A volume whose name cannot be used claims like any other: only its own directory is none that is compared.
+pub fn claims(index: &VolumeIndex, listed: &[wire::Volume], odd: &[wire::Listed]) -> Vec<Claim> {
     let mut claims = Vec::new();
     for volume in listed {
-        claims.extend(volume.options.iter().flat_map(|options| options_claims(&volume.name, options)));
+        claims
+            .extend(volume.options.iter().flat_map(|options| options_claims(volume.name.as_str(), options)));
         let elsewhere = |path: &&str| !path.is_empty() && !index.is_its_own_data(&volume.name, path);
-        claims.extend(volume.mountpoint.as_deref().filter(elsewhere).map(|path| {
-            claim(&volume.name, Target::Text(Text::Path(path.into())), "its data is in this volume")
-        }));
+        claims.extend(
+            volume.mountpoint.as_deref().filter(elsewhere).map(|path| mountpoint(volume.name.as_str(), path)),
+        );
+    }
+    for volume in odd {
+        claims.extend(volume.options.iter().flat_map(|options| options_claims(&volume.name, options)));
+        let is_told = |path: &&str| !path.is_empty();
+        claims
+            .extend(volume.mountpoint.as_deref().filter(is_told).map(|path| mountpoint(&volume.name, path)));
     }
     let Some(directory) = index.directory() else { return claims };
     for (name, seen) in index.observed() {
         if seen.unmovable.contains(&Unmovable::OptionsFile) {
             match options_on_disk(directory, name) {
-                Ok(options) => claims.extend(options_claims(name, &options)),
+                Ok(options) => claims.extend(options_claims(name.as_str(), &options)),
                 Err(why) => {
-                    claims.push(claim(name, Target::Anything(why), "its options on disk are not known"));
+                    claims.push(claim(
+                        name.as_str(),
+                        Target::Anything(why),
+                        "its options on disk are not known",
+                    ));
                 }
             }
         }
         if seen.unmovable.contains(&Unmovable::NotADirectory) {
             let target = Target::Text(Text::Path(index.data_of(name)));
-            claims.push(claim(name, target, "its data directory is a link into this volume"));
+            claims.push(claim(name.as_str(), target, "its data directory is a link into this volume"));
         }
     }
     claims
@@ -41,7 +54,7 @@ pub fn claims(index: &VolumeIndex, listed: &[wire::Volume]) -> Vec<Claim> {
 
 /// The value of every option, whatever the option is called.
 fn options_claims<'a>(
-    name: &'a VolumeName,
+    name: &'a str,
     options: &'a BTreeMap<String, String>,
 ) -> impl Iterator<Item = Claim> + 'a {
     let is_bind = options
@@ -57,12 +70,21 @@ fn options_claims<'a>(
     })
 }
 
-fn claim(name: &VolumeName, target: Target, detail: &str) -> Claim {
+/// Where its driver says that the data is.
+fn mountpoint(name: &str, path: &str) -> Claim {
+    claim(name, Target::Text(Text::Path(path.into())), "its data is in this volume")
+}
+
+fn claim(name: &str, target: Target, detail: &str) -> Claim {
     let holder = Holder {
         kind: HolderKind::Volume,
-        id: name.to_string(),
-        name: name.to_string(),
+        id: name.to_owned(),
+        name: name.to_owned(),
         detail: detail.to_owned(),
     };
-    Claim::new(target, holder).beside(name.clone())
+    let claim = Claim::new(target, holder);
+    match VolumeName::new(name) {
+        Ok(own) => claim.beside(own),
+        Err(_) => claim,
+    }
 }

@@ -68,7 +68,7 @@ impl Root {
     fn index(&self) -> VolumeIndex {
         let root = self.path().to_str().unwrap();
         let directory = VolumesDir::open(root).unwrap();
-        let names = directory.names().unwrap();
+        let names = directory.names(&directory.covers().unwrap()).unwrap();
         let names = names.iter().map(|name| VolumeName::new(name.to_str().unwrap()).unwrap());
         let observed = names.map(|name| (name.clone(), directory.observe(&name))).collect();
         VolumeIndex::new(root, Some(Arc::new(directory)), observed).unwrap()

@@ -33,6 +33,8 @@ pub fn mounts(services: &[u8], tasks: &[u8]) -> Option<Vec<MountRead>> {
         Err(
             EvidenceError::Nonsense(_)
             | EvidenceError::Engine(_)
+            | EvidenceError::Stalled { .. }
+            | EvidenceError::Slow(_)
             | EvidenceError::CountsDiffer { .. }
             | EvidenceError::Silent { .. }
             | EvidenceError::Volumes(_)

@@ -1,3 +1,4 @@
+use crate::gc::volume::Class;
 use std::path::PathBuf;
 
 use super::*;
@@ -123,10 +124,10 @@ fn what_is_not_surely_outside_is_not_outside() {
 }
 
 #[test]
-fn unknown_services_hold_named_volumes_and_say_why() {
+fn unknown_services_hold_every_volume_and_say_why() {
     let blindness = refused(500, "The swarm does not have a leader.\n");
-    let answer = hold_named(&index(&["db", "#cache", "web"]), &blindness);
-    assert_eq!(held(&answer), ["db", "web"]);
+    let answer = hold_all(&index(&["db", "#cache", "web"]), &blindness);
+    assert_eq!(held(&answer), ["cache", "db", "web"]);
     assert_eq!(answer.witness, Witness::Swarm);
     let holder = &answer.references[0].holder;
     assert_eq!(holder.kind, HolderKind::UnknownSwarm);

@@ -2,8 +2,11 @@
 
 mod answers;
 mod brakes;
+mod hung_mounts;
 mod mismatches;
+mod odd_names;
 mod path_too_long;
 mod podman;
 mod read_only;
 mod remote;
+mod rootless;

@@ -14,7 +14,7 @@ use volgc::gc::inventory::Inventory;
 use volgc::gc::reference::{HolderKind, Reference, Witness};
 use volgc::gc::volume::VolumeName;
 use volgc::host::engine::endpoint::Endpoint;
-use volgc::host::engine::{ChangingEngine, DeleteAnswer, Engine};
+use volgc::host::engine::{ChangingEngine, DeleteAnswer, Engine, Route};
 use volgc::witness::observe::{Context, observe};
 
 fn run<T>(future: impl Future<Output = T>) -> T {
@@ -55,17 +55,35 @@ fn assert_free(inventory: &Inventory, volumes: &[&str]) {
     }
 }
 
-/// The named volume is held because nobody knows the services, for this reason; the anonymous one is not.
+/// Each volume is held because nobody knows the services, for this reason, and no sweep takes any.
 #[track_caller]
-fn assert_blind(node: &Node, named: &str, anonymous: &str, reason: &str) {
+fn assert_blind(node: &Node, volumes: &[&str], reason: &str) {
     let inventory = &inventory_of(&node.engine);
-    let references = swarm_references(inventory, named);
-    assert_eq!(references.len(), 1, "{references:?}");
-    assert_eq!(references[0].holder.kind, HolderKind::UnknownSwarm);
-    assert!(references[0].holder.name.contains(reason), "{references:?}");
+    let mut contents = Contents::new(&node.engine);
+    for volume in volumes {
+        let references = swarm_references(inventory, volume);
+        assert_eq!(references.len(), 1, "{references:?}");
+        assert_eq!(references[0].holder.kind, HolderKind::UnknownSwarm);
+        assert!(references[0].holder.name.contains(reason), "{references:?}");
+        contents.note_volume(volume);
+    }
     assert!(inventory.notes().iter().any(|note| note.contains(reason)), "{:?}", inventory.notes());
-    assert_free(inventory, &[anonymous]);
-    assert_swept(&node.engine, named, reason, anonymous);
+    let volgc = Volgc::configured(&node.engine, NO_GRACE);
+    for _ in 0..4 {
+        volgc.ok(&["sweep"]);
+    }
+    assert_eq!(volgc.entries(), Vec::<Value>::new());
+    contents.assert_untouched();
+}
+
+/// Sweeps take all that there is.
+#[track_caller]
+fn assert_collected(engine: &PrivateEngine) {
+    let volgc = Volgc::configured(engine, NO_GRACE);
+    for _ in 0..4 {
+        volgc.ok(&["sweep"]);
+    }
+    assert_eq!(engine.volume_names(), Vec::<String>::new());
 }
 
 /// Sweeps in `enforce` without any grace: the first volume stays, whole and held by the Swarm witness for this reason; the second, of
@@ -175,15 +193,22 @@ on_each_engine! {
         assert_free(&inventory_of(&node.engine), &["free"]);
     }
 
-    fn a_locked_manager_holds_named_volumes(version: Version) {
+    /// A service names volumes by 64 digits: one that was made so, and one that the engine had made for a container without a name.
+    fn a_locked_manager_holds_every_volume(version: Version) {
         let node = Node::manager(version);
-        node.create_volumes(&["data"]);
+        let digits = "0123456789abcdef".repeat(4);
         let anonymous = node.engine.docker(&["volume", "create"]);
+        node.create_volumes(&["data", &digits]);
+        node.idle_service("web", &[
+            &format!("type=volume,src={digits},dst=/data"), &format!("type=volume,src={anonymous},dst=/rescued"),
+        ]);
+        assert_held_by_service(&inventory_of(&node.engine), &[&digits, &anonymous]);
         node.engine.docker(&["swarm", "update", "--autolock=true"]);
         node.engine.restart();
-        assert_blind(&node, "data", &anonymous, "the swarm is locked");
+        assert_blind(&node, &["data", &digits, &anonymous], "the swarm is locked");
         node.engine.docker(&["swarm", "leave", "--force"]);
-        assert_free(&inventory_of(&node.engine), &["data"]);
+        assert_free(&inventory_of(&node.engine), &["data", &digits, &anonymous]);
+        assert_collected(&node.engine);
     }
 
     fn what_could_mean_a_volume_in_quarantine_holds_it_there(version: Version) {
@@ -202,32 +227,32 @@ on_each_engine! {
         assert_eq!(node.engine.volume_names(), ["data"]);
 
         node.engine.docker(&["service", "rm", "web"]);
-        node.engine.docker(&["volume", "create"]);
         volgc.ok(&["quarantine", "data"]);
         node.engine.docker(&["swarm", "update", "--autolock=true"]);
         node.engine.restart();
         sweep(&["data", "web-3"]);
-        assert_eq!(node.engine.volume_names(), Vec::<String>::new(), "the anonymous one is nobody's");
+        assert_eq!(node.engine.volume_names(), Vec::<String>::new());
         node.engine.docker(&["swarm", "leave", "--force"]);
         sweep(&[]);
     }
 
-    fn a_worker_and_a_leaderless_manager_hold_named_volumes(version: Version) {
+    fn a_worker_and_a_leaderless_manager_hold_every_volume(version: Version) {
         let first = Node::manager(version);
         let second = Node::worker_of(&first);
         second.create_volumes(&["data"]);
         let anonymous = second.engine.docker(&["volume", "create"]);
-        assert_blind(&second, "data", &anonymous, "this node is a swarm worker");
+        first.idle_service("web", &[&format!("type=volume,src={anonymous},dst=/data")]);
+        assert_blind(&second, &["data", &anonymous], "this node is a swarm worker");
 
         let id = second.engine.docker(&["info", "--format", "{{.Swarm.NodeID}}"]);
         first.engine.docker(&["node", "promote", &id]);
         second.wait_for_services(200);
         assert_free(&inventory_of(&second.engine), &["data"]);
+        assert_held_by_service(&inventory_of(&second.engine), &[&anonymous]);
 
         first.engine.kill();
         second.wait_for_services(500);
-        let anonymous = second.engine.docker(&["volume", "create"]);
-        assert_blind(&second, "data", &anonymous, "does not have a leader");
+        assert_blind(&second, &["data", &anonymous], "does not have a leader");
     }
 }
 
@@ -254,7 +279,10 @@ fn no_delete_falls_through_to_a_cluster_volume() {
     for name in names {
         let name = VolumeName::new(name).expect("a name");
         let answer = run(async {
-            ChangingEngine::new(connect(engine).await).expect("a handle").delete_volume(&name).await
+            ChangingEngine::new(connect(engine).await)
+                .expect("a handle")
+                .delete_volume(&name, Route::Direct)
+                .await
         });
         assert_eq!(answer, DeleteAnswer::Forgotten, "{name}");
     }
@@ -314,7 +342,7 @@ fn an_engine_that_refuses_the_old_api_is_not_asked_to_delete_in_a_swarm() {
         let told = engine_without_old_api(&socket, state);
         let answer = run(async {
             let engine = Engine::connect(Endpoint::Unix(socket)).await.expect("an engine");
-            ChangingEngine::new(engine).expect("a handle").delete_volume(&name).await
+            ChangingEngine::new(engine).expect("a handle").delete_volume(&name, Route::Direct).await
         });
         let asked = told.try_iter().any(|line| line.starts_with("DELETE /v1.44/volumes/clustered"));
         assert_eq!(asked, is_asked, "{state}");

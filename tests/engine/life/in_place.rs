@@ -92,7 +92,7 @@ on_each_engine! {
         let entry = volgc.entry_of("mount");
         assert_eq!((&entry["state"], &entry["action"], &entry["name_in_use"]), (&"in_place".into(), &"keep".into(), &false.into()), "{entry:#}");
         assert_eq!(volgc.told_of("mount")["reason"], "in_place");
-        assert!(volgc.ok(&["explain", "mount"]).contains("in_place"));
+        assert!(volgc.ok(&["explain", "mount"]).contains("keep (in place)"));
         assert!(engine.root().join("volgc").join(entry["entry"].as_str().unwrap()).join("manifest.json").exists());
         // It can be used all the while.
         let read = engine.docker(&["run", "--rm", "--network", "none", "-v", "mount:/data", "bb", "ls", "/data"]);

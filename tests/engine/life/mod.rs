@@ -7,5 +7,6 @@ mod in_place;
 mod movable;
 mod names_used_again;
 mod restore;
+mod restore_as;
 mod unlisted;
 mod whole_life;

@@ -2,3 +2,5 @@
 
 mod explain;
 mod screens;
+mod shared_blocks;
+mod spoken;

@@ -6,7 +6,7 @@ use std::fs;
 use harness::{Contents, NO_GRACE, PrivateEngine, Resting, Volgc, on_each_engine, show};
 
 /// A volume that is due.
-fn due(engine: &PrivateEngine) -> (Volgc, Contents<'_>) {
+pub(super) fn due(engine: &PrivateEngine) -> (Volgc, Contents<'_>) {
     let mut kept = Contents::new(engine);
     kept.volume("db");
     let volgc = Volgc::configured(engine, NO_GRACE);
@@ -15,12 +15,12 @@ fn due(engine: &PrivateEngine) -> (Volgc, Contents<'_>) {
 }
 
 /// A sweep that rests before a point of its move of the volume.
-fn sweep_until(volgc: &Volgc, point: &str) -> Resting {
+pub(super) fn sweep_until(volgc: &Volgc, point: &str) -> Resting {
     Resting::start(volgc, point, "", &["sweep"])
 }
 
 /// It ended well, and left the volume for the reason.
-fn assert_left(sweep: Resting, why: &str) {
+pub(super) fn assert_left(sweep: Resting, why: &str) {
     let output = sweep.end();
     let text = show(&output);
     assert!(output.status.success() && text.contains("left volume db") && text.contains(why), "{text}");

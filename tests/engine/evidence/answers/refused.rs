@@ -71,7 +71,7 @@ fn an_answer_of_another_shape_is_refused() {
         one.as_object_mut().unwrap().remove(key);
         json!([one])
     };
-    let lists: [(&str, Value, &str); 9] = [
+    let lists: [(&str, Value, &str); 8] = [
         ("mounts missing", without("Mounts"), "Mounts"),
         ("mounts null", mounts(Value::Null), "null"),
         ("mounts a text", mounts(json!("none")), "expected a sequence"),
@@ -80,7 +80,6 @@ fn an_answer_of_another_shape_is_refused() {
         ("volume with an empty name", mounts(json!([{ "Type": "volume", "Name": "" }])), "container web"),
         ("mount of no kind", mounts(json!([{}])), "container web"),
         ("mount that is null", mounts(json!([null])), "null"),
-        ("name that is a path", mounts(json!([{ "Type": "volume", "Name": "../x" }])), "container web"),
     ];
     for (what, list, named) in lists {
         fake.set(|world| world.replace("/containers/json", Answer::json(&list)));
@@ -92,7 +91,7 @@ fn an_answer_of_another_shape_is_refused() {
         change(&mut one);
         json!({ "Volumes": [one], "Warnings": null })
     };
-    let lists: [(&str, Value, &str); 6] = [
+    let lists: [(&str, Value, &str); 5] = [
         (
             "volume without name",
             volumes(|v| {
@@ -120,11 +119,6 @@ fn an_answer_of_another_shape_is_refused() {
                 v.as_object_mut().unwrap().remove("Labels");
             }),
             "Labels",
-        ),
-        (
-            "volume with a path for a name",
-            volumes(|v| v["Name"] = json!("../used")),
-            "cannot be the name of a volume",
         ),
         (
             "volume listed twice",
@@ -213,7 +207,7 @@ fn an_engine_that_changes_between_two_calls_is_refused() {
     // The same, but consistently so: another engine than the ledger knows. A report may be had of it.
     fake.set(|world| world.info["ID"] = json!("ANOTHER"));
     let output = refused("another engine", &fake, &volgc, &["report", "--detailed-exit-code"]);
-    assert!(output.stdout.contains("(other_engine)"), "{output:?}");
+    assert!(output.stdout.contains("(other engine)"), "{output:?}");
     fake.take();
     let listing = tree_listing(&fake.root());
     let output = volgc.run(&["sweep"]);

@@ -41,11 +41,13 @@ fn what_does_not_decide_may_be_anything() {
             odd(|v| { v["Name"] = json!("p3"); v["CreatedAt"] = Value::Null; v["Mountpoint"] = Value::Null; }),
             odd(|v| { v["Name"] = json!("p4"); v["Scope"] = json!("galaxy"); v["UsageData"] = json!(7); }),
             odd(|v| { v["Name"] = json!("p5"); v.as_object_mut().unwrap().remove("Options"); v["New"] = json!([]); }),
+            odd(|v| v["Name"] = json!("../used")),
         ]);
         let mounts = json!([
             { "Type": "volume", "Name": "used", "Source": format!("{root}/volumes/used/_data"), "Destination": "/d" },
             { "Type": "tmpfs", "Source": "", "Destination": "/t" },
             { "Type": "image", "Name": "registry.example/a/b:latest", "Source": "/layers", "Destination": "/i" },
+            { "Type": "volume", "Name": "../x", "Destination": "/x" },
             { "Type": "quantum", "Name": "used", "Destination": "/q", "Extra": { "deep": [null] } },
             { "Type": "", "Name": "used", "Destination": "/old" },
             { "Type": "bind", "Source": "/nowhere/at/all", "Destination": "/b" },
@@ -65,7 +67,7 @@ fn what_does_not_decide_may_be_anything() {
         world.replace("/volumes", Answer::json(&list));
     });
     let report = volgc.json(&["report", "--format", "json"]);
-    assert_eq!(report["totals"]["volumes"], 7, "{report:#}");
+    assert_eq!(report["totals"]["volumes"], 8, "{report:#}");
     let held: Vec<&Value> = report["volumes"]
         .as_array()
         .unwrap()
