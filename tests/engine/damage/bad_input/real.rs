@@ -62,7 +62,7 @@ on_each_engine! {
         let entry = volgc.entry_id_of("aside");
 
         let mistakes = [
-            (NO_GRACE.replace("mode = \"enforce\"", "mode = "), ":2:"),
+            (NO_GRACE.replace("mode = \"enforce\"", "mode = "), ":1:8:"),
             (format!("colour = true\n{NO_GRACE}"), "colour"),
             (NO_GRACE.replacen("= \"0s\"", "= \"7dd\"", 1), "7dd"),
             (format!("{NO_GRACE}[schedule]\ncron = \"0 0 30 2 *\"\n"), "0 0 30 2 *"),
