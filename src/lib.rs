@@ -49,7 +49,8 @@
 //! - **I1** A volume that anything holds is never touched.
 //! - **I2** Missing evidence is never evidence of absence. A witness that cannot answer completely makes the sweep refuse; a
 //!   field that is missing or has an unknown value counts as held.
-//! - **I3** Live data is never deleted: only what stayed in quarantine for its whole grace period, after one more check.
+//! - **I3** Live data is never deleted: only what stayed in quarantine for its whole grace period, after one more check of all
+//!   witnesses and of the data itself.
 //! - **I4** At every instant, and after a crash at any instant, a volume's data is whole, in exactly one place, and a durable
 //!   manifest written before the move says which.
 //! - **I5** Once a DELETE may have been sent to the engine and its fate is not known, the data stays in quarantine until it is.

@@ -9,7 +9,9 @@ use crate::config::{ScheduleSettings, Settings};
 use crate::gc::plan::Order;
 use crate::gc::policy::{Disposition, LabelMatch, Match, Policy};
 use crate::gc::spoken::spoken;
+use crate::gc::touched::Reads;
 use crate::host::clock;
+use crate::host::volumes_dir::VolumesDir;
 use crate::report::text::{rfc3339, safe};
 use crate::sweep::look::look;
 
@@ -50,6 +52,9 @@ pub(super) async fn run(context: &Context<'_>) -> Result<Exit, CliError> {
     for note in look.observation.inventory.notes() {
         line(&mut text, "note", &safe(note));
     }
+    if let Some(note) = blind_to_reads(&settings, look.observation.directory.as_deref()) {
+        line(&mut text, "note", &safe(&note));
+    }
     for refusal in &look.refusals {
         line(&mut text, "refused", &format!("{}: {}", spoken(refusal.word), safe(&refusal.text)));
     }
@@ -58,6 +63,17 @@ pub(super) async fn run(context: &Context<'_>) -> Result<Exit, CliError> {
     }
     output::print(&text)?;
     Ok(if look.refusals.is_empty() { Exit::Done } else { Exit::Refused })
+}
+
+/// That reads leave no trace, where they should hold something.
+fn blind_to_reads(settings: &Settings, root: Option<&VolumesDir>) -> Option<String> {
+    let root = root.filter(|_| settings.policy.limits.reads == Reads::Count)?;
+    let what = match root.notes_reads() {
+        Ok(true) => return None,
+        Ok(false) => "is mounted noatime, so reads of what is in quarantine leave no trace".to_owned(),
+        Err(error) => format!("does not tell whether reads leave a trace ({error})"),
+    };
+    Some(format!("{} {what}: only changes keep it from being deleted", root.root_path().display()))
 }
 
 fn in_force(text: &mut String, settings: &Settings) {
@@ -96,6 +112,11 @@ fn in_force(text: &mut String, settings: &Settings) {
             limits.sudden_orphans, limits.sudden_orphan_share
         ),
     );
+    let used = match limits.reads {
+        Reads::Count => "kept in quarantine when it was changed or read there",
+        Reads::Pass => "kept in quarantine when it was changed there; reads do not count",
+    };
+    line(text, "used data", used);
     let acknowledged: Vec<_> = settings.acknowledged_containers.iter().map(|name| safe(name)).collect();
     let acknowledged = if acknowledged.is_empty() { "none".to_owned() } else { acknowledged.join(", ") };
     line(text, "containers on disk", &format!("acknowledged: {acknowledged}"));
@@ -176,6 +197,7 @@ anonymous volumes   quarantined after 7d, deleted 14d later
 named volumes       kept
 limits              grace at least 1d, 3 sightings, 20 volumes or 10 % a sweep, gaps up to 2d count as watched
 sudden orphans      held when more than 12, and at least 60 % of those with a holder, lose it between two sweeps
+used data           kept in quarantine when it was changed or read there
 containers on disk  acknowledged: 0eec, 396184
 "#;
         assert_eq!(text, expected.trim_start());

@@ -19,6 +19,9 @@ pub struct Arguments {
     /// Do not ask
     #[arg(long)]
     yes: bool,
+    /// Delete also what something used while it was in quarantine
+    #[arg(long)]
+    touched: bool,
 }
 
 pub(super) async fn run(context: &Context<'_>, arguments: &Arguments) -> Result<Exit, CliError> {
@@ -37,7 +40,8 @@ pub(super) async fn run(context: &Context<'_>, arguments: &Arguments) -> Result<
     if !arguments.yes {
         ask(entries.len())?;
     }
-    sweep::pass(context, "delete", &Order::Delete(entries)).await
+    let order = if arguments.touched { Order::DeleteTouched(entries) } else { Order::Delete(entries) };
+    sweep::pass(context, "delete", &order).await
 }
 
 /// Asks on the terminal; without one, nothing is deleted.

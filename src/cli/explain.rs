@@ -28,10 +28,11 @@ pub(super) async fn run(context: &Context<'_>, arguments: &Arguments) -> Result<
         return odd(context, &settings, &arguments.volume).await;
     };
     let engine = context.engine(&settings).await?;
+    let now = clock::read()?;
     let remembered = context.remembered()?;
     let dangling = if engine.is_dangling(&name).await? { Dangling::Yes } else { Dangling::No };
     let order = Order::Scheduled;
-    let look = look(&engine, &remembered, &settings, &order, clock::read()?).await?;
+    let look = look(&engine, &remembered, &settings, &order, now).await?;
     let look = look.closer_at(slice::from_ref(&name), &settings, &order);
     let inside = inside(&look, &name).await;
     match explain(&look, &settings, &name, dangling, &inside) {

@@ -11,6 +11,7 @@ use crate::gc::entry::{Entry, EntryId};
 use crate::gc::history::{Happening, HistoryLine};
 use crate::gc::holds::{Hold, HoldTarget};
 use crate::gc::plan::Order;
+use crate::gc::policy::Mode;
 use crate::gc::volume::VolumeName;
 use crate::host::clock;
 use crate::host::ledger::Ledger;
@@ -19,7 +20,7 @@ use crate::report::columns::Columns;
 use crate::report::table::shown_time;
 use crate::report::text::{minute, rfc3339, safe};
 use crate::sweep::look::{Look, look};
-use crate::sweep::{LOCK_PATIENCE, SweepError};
+use crate::sweep::{LOCK_PATIENCE, SweepError, lineage};
 
 #[derive(Debug, Args)]
 pub struct HoldArguments {
@@ -85,6 +86,10 @@ pub(super) async fn hold(context: &Context<'_>, arguments: &HoldArguments) -> Re
     let hold = Hold { target: target.clone(), reason: reason.clone(), given_at: now.wall, expires_at };
     ledger.add_hold(&hold)?;
     record(&mut ledger, Happening::HoldGiven, &target, reason)?;
+    if let (Some(root), true) = (&seen.observation.directory, settings.policy.mode != Mode::Observe) {
+        // So that a ledger from before is not taken for this one.
+        lineage::note_below(&mut ledger, root);
+    }
     if let HoldTarget::Entry { entry } = &target {
         confirm(&seen, &mut ledger, entry, &target).await?;
     }
@@ -144,6 +149,7 @@ pub(super) async fn release(context: &Context<'_>, arguments: &ReleaseArguments)
             record(&mut ledger, Happening::HoldReleased, target, "released by an operator".to_owned())?;
         }
     }
+    lineage::note_where_known(&mut ledger).map_err(SweepError::from)?;
     output::print(&format!("released {}\n", safe(&arguments.what)))?;
     Ok(Exit::Done)
 }
@@ -225,7 +231,8 @@ fn entries_of(look: &Look, what: &str) -> Vec<EntryId> {
 async fn entries_that_were(context: &Context<'_>, what: &str) -> Result<Vec<EntryId>, CliError> {
     let (settings, _) = context.settings()?;
     let engine = context.engine(&settings).await?;
-    let seen = look(&engine, &context.remembered()?, &settings, &Order::Scheduled, clock::read()?).await?;
+    let now = clock::read()?;
+    let seen = look(&engine, &context.remembered()?, &settings, &Order::Scheduled, now).await?;
     Ok(entries_of(&seen, what))
 }
 

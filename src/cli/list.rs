@@ -20,8 +20,9 @@ pub struct Arguments {
 pub(super) async fn run(context: &Context<'_>, arguments: &Arguments) -> Result<Exit, CliError> {
     let (settings, _) = context.settings()?;
     let engine = context.engine_to_look(&settings).await?;
+    let now = clock::read()?;
     let remembered = context.remembered()?;
-    let look = look(&engine, &remembered, &settings, &Order::Scheduled, clock::read()?).await?;
+    let look = look(&engine, &remembered, &settings, &Order::Scheduled, now).await?;
     if let Some(problem) = &look.observation.root_problem {
         // Not "nothing is in quarantine": it cannot be seen from here.
         return Err(CliError::Refused(format!("{problem}. Run volgc on the engine's machine, as root")));

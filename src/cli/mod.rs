@@ -121,6 +121,6 @@ pub async fn run(cli: Cli, environment: &Environment) -> Result<Exit, CliError> 
         Command::Holds(arguments) => hold::holds(&context, &arguments),
         Command::History(arguments) => history::run(&context, &arguments),
         Command::Check => check::run(&context).await,
-        Command::Acknowledge => acknowledge::run(&context),
+        Command::Acknowledge => acknowledge::run(&context).await,
     }
 }

@@ -32,8 +32,9 @@ pub struct Arguments {
 pub(super) async fn run(context: &Context<'_>, arguments: &Arguments) -> Result<Exit, CliError> {
     let (settings, _) = context.settings()?;
     let engine = context.engine_to_look(&settings).await?;
+    let now = clock::read()?;
     let remembered = context.remembered()?;
-    let look = look(&engine, &remembered, &settings, &Order::Scheduled, clock::read()?).await?;
+    let look = look(&engine, &remembered, &settings, &Order::Scheduled, now).await?;
     let sizes = if arguments.no_sizes { Sizes::default() } else { sizes::measure(&look).await };
     // The program ends after this: giving the memory of thousands of volumes back piece by piece would only make it late.
     let look = ManuallyDrop::new(look);

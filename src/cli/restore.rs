@@ -12,9 +12,9 @@ use crate::gc::plan::Order;
 use crate::gc::volume::ANONYMOUS_LABEL;
 use crate::host::clock;
 use crate::report::text::{minute, safe};
-use crate::sweep::Sweeper;
 use crate::sweep::look::{Look, look};
 use crate::sweep::replace::{Replace, Restored};
+use crate::sweep::{Sweeper, Watching};
 
 #[derive(Debug, Args)]
 pub struct Arguments {
@@ -35,7 +35,8 @@ pub(super) async fn run(context: &Context<'_>, arguments: &Arguments) -> Result<
     let engine = context.changing_engine(&settings).await?;
     let mut ledger = context.ledger()?;
     let nothing = Order::Delete(std::collections::BTreeSet::new());
-    let seen = look(engine.reading(), &ledger.read()?, &settings, &nothing, clock::read()?).await?;
+    let now = clock::read()?;
+    let seen = look(engine.reading(), &ledger.read()?, &settings, &nothing, now).await?;
     // First of all: where the quarantine cannot be seen, nothing can be said to be missing from it.
     if seen.refusals.iter().any(|refusal| refusal.doubt == Doubt::Engine) {
         return Err(refused(&seen));
@@ -43,8 +44,14 @@ pub(super) async fn run(context: &Context<'_>, arguments: &Arguments) -> Result<
     let entry = find(&seen.quarantine.entries, &arguments.what)?;
     let stop = CancellationToken::new();
     let whoami = whoami("restore");
-    let mut sweeper =
-        Sweeper { engine: &engine, settings: &settings, ledger: &mut ledger, whoami: &whoami, stop: &stop };
+    let mut sweeper = Sweeper {
+        engine: &engine,
+        settings: &settings,
+        ledger: &mut ledger,
+        whoami: &whoami,
+        stop: &stop,
+        watching: Watching::Nobody,
+    };
     let replace = if arguments.replace { Replace::Quarantine } else { Replace::Refuse };
     match sweeper.restore(&entry, target, replace).await? {
         Restored::Done { manifest, name, replaced } => {

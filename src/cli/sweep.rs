@@ -20,7 +20,7 @@ use crate::host::sharing::Blocks;
 use crate::report::document::SCHEMA_VERSION;
 use crate::report::text::{bytes, counted, safe};
 use crate::sweep::recover::Recovered;
-use crate::sweep::{Done, Sweeper, Swept};
+use crate::sweep::{Done, Sweeper, Swept, Watching};
 
 #[derive(Debug, Args)]
 pub struct Arguments {
@@ -45,8 +45,14 @@ pub(super) async fn pass(context: &Context<'_>, command: &str, order: &Order) ->
     let stop = CancellationToken::new();
     stop_on_signal(&stop)?;
     let whoami = whoami(command);
-    let mut sweeper =
-        Sweeper { engine: &engine, settings: &settings, ledger: &mut ledger, whoami: &whoami, stop: &stop };
+    let mut sweeper = Sweeper {
+        engine: &engine,
+        settings: &settings,
+        ledger: &mut ledger,
+        whoami: &whoami,
+        stop: &stop,
+        watching: Watching::Nobody,
+    };
     let swept = sweeper.sweep(order).await?;
     for alert in swept.look.observation.inventory.alerts() {
         tracing::warn!("{}", safe(alert));
@@ -97,7 +103,9 @@ fn exit_of_order(swept: &Swept, order: &Order) -> Exit {
     let verdicts: Vec<Option<&Verdict>> = match order {
         Order::Scheduled | Order::Pinned { .. } => return Exit::Done,
         Order::Quarantine(names) => names.iter().map(|name| plan.volumes.get(name)).collect(),
-        Order::Delete(ids) => ids.iter().map(|id| plan.entries.get(id.as_str())).collect(),
+        Order::Delete(ids) | Order::DeleteTouched(ids) => {
+            ids.iter().map(|id| plan.entries.get(id.as_str())).collect()
+        }
     };
     let was_left = swept.done.iter().any(|done| matches!(done, Done::Left(..) | Done::Kept(..)));
     if verdicts.iter().any(Option::is_none) {
@@ -212,7 +220,7 @@ fn not_done(swept: &Swept, mode: Mode, order: &Order) -> Vec<String> {
                 }
             }
         }
-        Order::Delete(ordered) => {
+        Order::Delete(ordered) | Order::DeleteTouched(ordered) => {
             for id in ordered {
                 match plan.entries.get(id.as_str()) {
                     None => lines.push(format!("there is no entry {id}")),

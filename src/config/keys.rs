@@ -37,6 +37,7 @@ pub(super) static LIMITS: Table = Table {
         "max_gap",
         "sudden_orphans",
         "sudden_orphan_share",
+        "reads_hold",
     ],
 };
 pub(super) static CONTAINERS_ON_DISK: Table =

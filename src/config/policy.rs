@@ -8,6 +8,7 @@ use super::mistake::Place;
 use super::reader::{Given, Reader, Section, unknown_word};
 use super::rules;
 use crate::gc::policy::{Disposition, Limits, Mode, Policy};
+use crate::gc::touched::Reads;
 
 const DAY: Duration = Duration::from_hours(24);
 
@@ -26,6 +27,7 @@ pub(super) fn built_in() -> Policy {
             max_gap: 2 * DAY,
             sudden_orphans: 10,
             sudden_orphan_share: 50,
+            reads: Reads::Count,
         },
     }
 }
@@ -92,6 +94,11 @@ fn limits(reader: &mut Reader<'_>, top: &Section<'_>, built_in: Limits) -> (Limi
         max_gap: max_gap.or(built_in.max_gap),
         sudden_orphans: reader.count(&section, "sudden_orphans", 0).or(built_in.sudden_orphans),
         sudden_orphan_share: reader.percent(&section, "sudden_orphan_share").or(built_in.sudden_orphan_share),
+        reads: match reader.boolean(&section, "reads_hold") {
+            Given::Good(false, _) => Reads::Pass,
+            Given::Good(true, _) => Reads::Count,
+            Given::Absent | Given::Broken => built_in.reads,
+        },
     };
     (limits, floor)
 }

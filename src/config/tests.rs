@@ -4,6 +4,7 @@ use toml::de::DeValue;
 
 use super::*;
 use crate::gc::policy::{Disposition, Mode};
+use crate::gc::touched::Reads;
 use crate::gc::volume::Class;
 
 mod durations;
@@ -58,6 +59,7 @@ fn without_a_file_the_built_in_values_decide() {
     assert_eq!((limits.min_grace, limits.max_gap), (DAY, 2 * DAY));
     assert_eq!((limits.min_sightings, limits.max_per_sweep, limits.max_share_per_sweep), (3, 20, 10));
     assert_eq!((limits.sudden_orphans, limits.sudden_orphan_share), (10, 50));
+    assert_eq!(limits.reads, Reads::Count);
     assert!(acknowledged_containers.is_empty());
 }
 
@@ -175,6 +177,7 @@ max_share_per_sweep = "11%"
 max_gap = "3d"
 sudden_orphans = 12
 sudden_orphan_share = "60%"
+reads_hold = false
 [containers_on_disk]
 acknowledged = ["0a", "b"]
 "#,
@@ -188,6 +191,7 @@ acknowledged = ["0a", "b"]
     assert_eq!((limits.min_grace, limits.max_gap), (23 * HOUR, 3 * DAY));
     assert_eq!((limits.min_sightings, limits.max_per_sweep, limits.max_share_per_sweep), (4, 21, 11));
     assert_eq!((limits.sudden_orphans, limits.sudden_orphan_share), (12, 60));
+    assert_eq!(limits.reads, Reads::Pass);
     assert_eq!(settings.acknowledged_containers, ["0a", "b"].map(str::to_owned).into());
     let [rule] = policy.rules.as_slice() else { panic!("{:?}", policy.rules) };
     assert_eq!((rule.name.as_str(), rule.disposition), ("ci", collect(DAY, 3 * DAY)));

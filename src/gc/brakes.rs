@@ -1,6 +1,7 @@
 //! Brakes: refusals to act because the whole picture looks wrong. Each says what was seen, what was expected and what to do.
 
 use super::ledger::LedgerState;
+use super::lineage::{Noted, Places, Standing};
 use super::policy::Limits;
 
 /// The whole picture, as far as a brake looks at it.
@@ -22,6 +23,12 @@ pub struct EngineFacts {
     pub is_rootless: bool,
     /// Why the docker root is not on this machine, when it is not.
     pub root_problem: Option<String>,
+    /// Its directories; none where they are not on this machine.
+    pub places: Option<Places>,
+    /// What is noted in the quarantine directory of the ledger that was used last.
+    pub noted: Noted,
+    /// How the ledger in use stands to that one.
+    pub standing: Standing,
 }
 
 /// What a brake doubts.
@@ -45,8 +52,16 @@ pub struct Refusal {
 }
 
 /// The word of every refusal there is.
-pub const WORDS: [&str; 6] =
-    ["root_not_here", "podman", "rootless", "other_engine", "empty_container_list", "live_restore"];
+pub const WORDS: [&str; 8] = [
+    "root_not_here",
+    "podman",
+    "rootless",
+    "other_engine",
+    "root_copied",
+    "other_ledger",
+    "empty_container_list",
+    "live_restore",
+];
 
 /// The first version whose reference counts survive a restart under live-restore (moby 44231, 44237, 44238).
 const LIVE_RESTORE_FIXED: [u64; 3] = [20, 10, 19];
@@ -74,6 +89,8 @@ pub fn refusals(facts: &EngineFacts, ledger: &LedgerState, limits: &Limits) -> V
                 .to_owned(),
         }),
         other_engine(facts, ledger),
+        root_copied(facts, ledger),
+        other_ledger(facts, ledger),
         empty_list(facts, ledger, limits),
         live_restore(facts),
     ]
@@ -94,6 +111,53 @@ fn other_engine(facts: &EngineFacts, ledger: &LedgerState) -> Option<Refusal> {
             "the engine that answers is {} with root {}, but the ledger is about {} with root {}. If that is right, run \
              `volgc acknowledge`; else check [docker] host and --state-dir",
             facts.id, facts.root, known.id, known.root
+        ),
+    })
+}
+
+/// The directories are others than at the last sweep: what the ledger and the manifests say of any of them cannot be compared.
+fn root_copied(facts: &EngineFacts, ledger: &LedgerState) -> Option<Refusal> {
+    let known = ledger.engine.as_ref()?;
+    let (now, before) = (facts.places.as_ref()?, ledger.places.as_ref()?);
+    if known.id != facts.id || known.root != facts.root || !now.differ_from(before) {
+        return None;
+    }
+    Some(Refusal {
+        word: "root_copied",
+        doubt: Doubt::Engine,
+        text: format!(
+            "{}/volumes or its quarantine is another directory than at the last sweep: the docker root was copied, restored or made \
+             anew, or another disk is mounted there. If that is right, run `volgc acknowledge`, which binds holds and what is in \
+             quarantine to the new directories; else mount the right disk",
+            facts.root
+        ),
+    })
+}
+
+/// Holds that were given with another ledger are not known to this one (I1).
+fn other_ledger(facts: &EngineFacts, ledger: &LedgerState) -> Option<Refusal> {
+    if ledger.acknowledged || !facts.noted.may_miss_holds() {
+        return None;
+    }
+    let used =
+        facts.noted.at().map_or_else(String::new, |at| format!(" at {}", at.format("%Y-%m-%d %H:%MZ")));
+    let what = match (facts.standing, &facts.noted) {
+        (Standing::Same, _) => return None,
+        (Standing::Older, _) => {
+            format!("the ledger is older than the one that was used here last{used}, as from a backup")
+        }
+        (Standing::Other, _) => format!("the ledger is not the one that was used here last{used}"),
+        (Standing::Unknown, Noted::Unreadable(why)) => why.clone(),
+        (Standing::Unknown, Noted::Nothing | Noted::Known(_)) => {
+            "which ledger was used here last is not known".to_owned()
+        }
+    };
+    Some(Refusal {
+        word: "other_ledger",
+        doubt: Doubt::References,
+        text: format!(
+            "{what}. So holds may be missing: look at `volgc holds`, give again what is missing, and run `volgc acknowledge`; or put \
+             the right ledger back, or name its directory with --state-dir"
         ),
     })
 }
@@ -146,7 +210,12 @@ fn parse_version(text: &str) -> Option<[u64; 3]> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::gc::ledger::ClockReading;
     use crate::gc::ledger::KnownEngine;
+    use crate::gc::lineage::Note;
+    use crate::gc::touched::Reads;
+    use crate::gc::volume::DirectoryIdentity;
+    use chrono::DateTime;
     use std::time::Duration;
 
     fn facts() -> EngineFacts {
@@ -159,6 +228,9 @@ mod tests {
             is_podman: false,
             is_rootless: false,
             root_problem: None,
+            places: None,
+            noted: Noted::Nothing,
+            standing: Standing::Same,
         }
     }
 
@@ -171,6 +243,7 @@ mod tests {
             max_gap: Duration::ZERO,
             sudden_orphans: 10,
             sudden_orphan_share: 50,
+            reads: Reads::Count,
         }
     }
 
@@ -195,6 +268,46 @@ mod tests {
         assert_eq!(words(&facts(), &known("A", "/r")), Vec::<&str>::new());
         assert_eq!(words(&facts(), &known("B", "/r")), ["other_engine"]);
         assert_eq!(words(&facts(), &known("A", "/s")), ["other_engine"]);
+    }
+
+    #[test]
+    fn directories_that_are_others_by_now_are_refused_until_acknowledged() {
+        let directory = |inode| DirectoryIdentity { device: 1, inode, born_at_ns: 1, has_birth_time: true };
+        let places = |inode| Some(Places { volumes: directory(inode), quarantine: None });
+        let engine = Some(KnownEngine { id: "A".to_owned(), root: "/r".to_owned() });
+        let ledger = |places| LedgerState { engine: engine.clone(), places, ..LedgerState::default() };
+        let here = |places| EngineFacts { places, ..facts() };
+        assert_eq!(words(&here(places(2)), &ledger(places(2))), Vec::<&str>::new());
+        assert_eq!(words(&here(places(3)), &ledger(places(2))), ["root_copied"]);
+        assert_eq!(
+            words(&here(places(3)), &ledger(None)),
+            Vec::<&str>::new(),
+            "acknowledged, or the first sweep"
+        );
+        assert_eq!(words(&here(None), &ledger(places(2))), Vec::<&str>::new(), "another brake tells of that");
+        // Of another engine it is told, and of its directories nothing is expected.
+        let other = EngineFacts { id: "B".to_owned(), ..here(places(3)) };
+        assert_eq!(words(&other, &ledger(places(2))), ["other_engine"]);
+    }
+
+    #[test]
+    fn a_ledger_that_may_lack_holds_is_refused_until_acknowledged() {
+        let at =
+            ClockReading { wall: DateTime::UNIX_EPOCH, monotonic: Duration::ZERO, boot_id: "b".to_owned() };
+        let noted = |holds| {
+            Noted::Known(Note { ledger: "a".to_owned(), mark: "m".to_owned(), holds, at: at.clone() })
+        };
+        let seen = |noted, standing| EngineFacts { noted, standing, ..facts() };
+        let ledger = LedgerState::default();
+        let acknowledged = LedgerState { acknowledged: true, ..LedgerState::default() };
+        for standing in [Standing::Older, Standing::Other] {
+            assert_eq!(words(&seen(noted(1), standing), &ledger), ["other_ledger"]);
+            assert_eq!(words(&seen(noted(0), standing), &ledger), Vec::<&str>::new(), "none can be missing");
+            assert_eq!(words(&seen(noted(1), standing), &acknowledged), Vec::<&str>::new());
+        }
+        assert_eq!(words(&seen(noted(1), Standing::Same), &ledger), Vec::<&str>::new());
+        let damaged = seen(Noted::Unreadable("f".to_owned()), Standing::Unknown);
+        assert_eq!(words(&damaged, &ledger), ["other_ledger"]);
     }
 
     #[test]

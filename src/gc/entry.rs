@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::ledger::ClockReading;
 use super::reference::LastHolder;
+use super::touched::{Manner, Reads, Touched};
 use super::volume::{Class, DirectoryIdentity, VolumeName};
 
 /// The version of the manifest format that this program writes, and the newest it reads.
@@ -180,12 +181,32 @@ pub struct Manifest {
     /// When the last order through a proxy was about to be sent, by both clocks; see [`super::late_order`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ordered_at: Option<ClockReading>,
+    /// When its data was last known to be at rest: looked through right before the move, or bound to this manifest anew. None: since
+    /// the move began.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub at_rest_since: Option<DateTime<Utc>>,
+    /// A use of the data that was found after that. Only an operator deletes it then (I3).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub touched: Option<Touched>,
 }
 
 impl Manifest {
     /// The grace period promised when the volume was quarantined.
     pub fn delete_after(&self) -> Option<Duration> {
         self.delete_after_seconds.map(Duration::from_secs)
+    }
+
+    /// From when on a use of the data is one that no list knew of.
+    pub fn at_rest_since(&self) -> DateTime<Utc> {
+        self.at_rest_since.unwrap_or(self.quarantined_at)
+    }
+
+    /// The use that was found, if it is one by what counts now.
+    pub fn touched(&self, reads: Reads) -> Option<&Touched> {
+        self.touched.as_ref().filter(|touched| match (touched.manner, reads) {
+            (Manner::Changed, _) | (Manner::Read, Reads::Count) => true,
+            (Manner::Read, Reads::Pass) => false,
+        })
     }
 }
 

@@ -9,6 +9,7 @@ use std::time::Duration;
 use super::entry::{Entry, EntryId, EntryState, Manifest};
 use super::plan::{Order, Plan, Situation};
 use super::policy::{Decision, Disposition, Mode};
+use super::touched::{Manner, Reads};
 use super::verdict::Step;
 use super::volume::{Class, Volume, VolumeIdentity, VolumeName};
 use in_place::{is_marked, reason_against_end, reason_against_mark, reason_against_release};
@@ -46,7 +47,7 @@ pub fn approve(plan: &Plan, situation: Situation<'_>, order: &Order) -> Result<A
     let mut violations = Vec::new();
     let by_hand = match order {
         Order::Scheduled | Order::Pinned { .. } => false,
-        Order::Quarantine(_) | Order::Delete(_) => true,
+        Order::Quarantine(_) | Order::Delete(_) | Order::DeleteTouched(_) => true,
     };
     check_totality(plan, situation, &mut violations);
     for step in &steps {
@@ -56,6 +57,7 @@ pub fn approve(plan: &Plan, situation: Situation<'_>, order: &Order) -> Result<A
             Step::Delete(id) => reason_against_delete(situation, id, by_hand),
         };
         let reason = reason.or_else(|| reason_against_order(situation, step, order));
+        let reason = reason.or_else(|| reason_by_use(situation, step, order));
         let subject = match step {
             Step::Quarantine(name) => name.to_string(),
             Step::Release(id) | Step::Delete(id) => id.to_string(),
@@ -100,24 +102,47 @@ fn reason_against_order(situation: Situation<'_>, step: &Step, order: &Order) ->
             let observed = situation.inventory.volume(name).map(|volume| volume.identity.to_string());
             observed.is_some() && volumes.get(name) == observed.as_ref()
         }
-        (Order::Pinned { entries, .. } | Order::Delete(entries), Step::Delete(id)) => entries.contains(id),
+        (
+            Order::Pinned { entries, .. } | Order::Delete(entries) | Order::DeleteTouched(entries),
+            Step::Delete(id),
+        ) => entries.contains(id),
         (Order::Quarantine(volumes), Step::Quarantine(name)) => volumes.contains(name),
         // A release is never what an operator names: that is a restore.
         (Order::Quarantine(_), Step::Delete(_) | Step::Release(_))
-        | (Order::Delete(_), Step::Quarantine(_) | Step::Release(_))
+        | (Order::Delete(_) | Order::DeleteTouched(_), Step::Quarantine(_) | Step::Release(_))
         | (Order::Pinned { .. }, Step::Release(_)) => false,
     };
     if !is_ordered {
         return Some(("the order", "nobody ordered it"));
     }
     let is_permitted = match (order, situation.policy.mode, step) {
-        (Order::Quarantine(_) | Order::Delete(_), _, _)
+        (Order::Quarantine(_) | Order::Delete(_) | Order::DeleteTouched(_), _, _)
         | (_, Mode::Enforce, _)
         | (_, Mode::Quarantine, Step::Quarantine(_) | Step::Release(_)) => true,
         (Order::Scheduled | Order::Pinned { .. }, Mode::Quarantine, Step::Delete(_))
         | (Order::Scheduled | Order::Pinned { .. }, Mode::Observe, _) => false,
     };
     (!is_permitted).then_some(("the mode", "it does not go that far"))
+}
+
+/// What was used in quarantine is deleted by an order that says so, and by no other.
+fn reason_by_use(situation: Situation<'_>, step: &Step, order: &Order) -> Objection {
+    let Step::Delete(id) = step else { return None };
+    let was_used = situation.quarantine.entries.iter().any(|entry| match entry {
+        Entry::Known(manifest) if manifest.entry == *id => {
+            match (&manifest.touched, situation.policy.limits.reads) {
+                (None, _) => false,
+                (Some(_), Reads::Count) => true,
+                (Some(touched), Reads::Pass) => touched.manner != Manner::Read,
+            }
+        }
+        Entry::Known(_) | Entry::Deleting(_) | Entry::Damaged { .. } => false,
+    });
+    let is_meant = match order {
+        Order::DeleteTouched(entries) => entries.contains(id),
+        Order::Scheduled | Order::Pinned { .. } | Order::Quarantine(_) | Order::Delete(_) => false,
+    };
+    (was_used && !is_meant).then_some(("I3", "something used it since it was set aside"))
 }
 
 fn check_limits(steps: &[Step], situation: Situation<'_>, violations: &mut Vec<Violation>) {
@@ -153,7 +178,7 @@ fn reason_against_quarantine(situation: Situation<'_>, name: &VolumeName, by_han
     if !situation.inventory.references(name).is_empty() {
         return Some(("I1", "something holds it"));
     }
-    if situation.ledger.hold_on_volume(name, &volume.identity, situation.now).is_some() {
+    if situation.ledger.hold_on_volume(name, situation.now).is_some() {
         return Some(("I1", "an operator holds it"));
     }
     if is_marked(situation, volume) {

@@ -39,11 +39,13 @@ pub enum Happening {
     WouldAct,
     /// A volume was made under a name whose old data is in quarantine.
     NameUsedAgain,
+    /// Something used the data of an entry, as its times tell.
+    Touched,
 }
 
 impl Happening {
     /// Every happening.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 15] = [
         Self::Quarantined,
         Self::RolledBack,
         Self::InDoubt,
@@ -58,6 +60,7 @@ impl Happening {
         Self::Failed,
         Self::WouldAct,
         Self::NameUsedAgain,
+        Self::Touched,
     ];
 
     /// The stable word used in the ledger, JSON, tables and logs.
@@ -77,6 +80,7 @@ impl Happening {
             Self::Failed => "failed",
             Self::WouldAct => "would_act",
             Self::NameUsedAgain => "name_used_again",
+            Self::Touched => "touched",
         }
     }
 }

@@ -6,7 +6,8 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
 use super::entry::EntryId;
-use super::ledger::{Clock, LedgerState};
+use super::inventory::Inventory;
+use super::ledger::{Clock, KnownEngine, LedgerState};
 use super::volume::{VolumeIdentity, VolumeName};
 
 /// How much watched time has to pass after the expiry of a hold before it is forgotten: one that a wrong wall clock ended is as it
@@ -37,11 +38,12 @@ impl Hold {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", tag = "kind")]
 pub enum HoldTarget {
-    /// A volume: this one, not a later one of that name (I11).
+    /// A volume: until the engine was seen to remove it, and not a later one of that name (I11). That its directory is another one
+    /// proves nothing: somebody may have copied it.
     Volume {
         /// Its name.
         name: VolumeName,
-        /// Which volume of that name.
+        /// Which volume of that name it was when the hold was given, or bound anew.
         identity: VolumeIdentity,
     },
     /// A quarantine entry, which is then not deleted.
@@ -52,10 +54,10 @@ pub enum HoldTarget {
 }
 
 impl HoldTarget {
-    /// Whether it is this volume (I11).
-    pub(super) fn is_on_volume(&self, name: &VolumeName, identity: &VolumeIdentity) -> bool {
+    /// Whether it is the volume of this name.
+    pub(super) fn is_on_volume(&self, name: &VolumeName) -> bool {
         match self {
-            Self::Volume { name: held, identity: which } => held == name && which.is_same(identity),
+            Self::Volume { name: held, .. } => held == name,
             Self::Entry { .. } => false,
         }
     }
@@ -77,13 +79,47 @@ impl LedgerState {
     }
 
     /// The active hold on a volume.
-    pub fn hold_on_volume(
-        &self,
-        name: &VolumeName,
-        identity: &VolumeIdentity,
-        now: DateTime<Utc>,
-    ) -> Option<&Hold> {
-        self.holds.iter().find(|hold| hold.is_active(now) && hold.target.is_on_volume(name, identity))
+    pub fn hold_on_volume(&self, name: &VolumeName, now: DateTime<Utc>) -> Option<&Hold> {
+        self.holds.iter().find(|hold| hold.is_active(now) && hold.target.is_on_volume(name))
+    }
+
+    /// The volumes on which a hold is, although their directories are others by now, and since when each hold was given. Whether
+    /// they are other volumes, or the same ones copied, only the engine's events tell.
+    pub fn holds_in_question<'a>(
+        &'a self,
+        inventory: &'a Inventory,
+    ) -> impl Iterator<Item = (&'a VolumeName, &'a Hold)> {
+        self.holds.iter().filter_map(|hold| match &hold.target {
+            HoldTarget::Volume { name, identity } => {
+                let volume = inventory.volume(name)?;
+                (!volume.identity.is_same(identity)).then_some((name, hold))
+            }
+            HoldTarget::Entry { .. } => None,
+        })
+    }
+
+    /// The holds on volumes that the last sweep found and that a complete inventory of the same engine does not have: a later volume of
+    /// that name is another one (I11).
+    pub fn holds_on_removed(&self, inventory: &Inventory) -> Vec<Hold> {
+        let engine = inventory.engine();
+        let is_same = |known: &KnownEngine| known.id == engine.id && known.root == engine.root;
+        if !self.engine.as_ref().is_some_and(is_same) {
+            return Vec::new();
+        }
+        let is_removed = |hold: &&Hold| match &hold.target {
+            HoldTarget::Volume { name, .. } => {
+                self.volumes.contains_key(name) && inventory.volume(name).is_none()
+            }
+            HoldTarget::Entry { .. } => false,
+        };
+        self.holds.iter().filter(is_removed).cloned().collect()
+    }
+
+    /// The same without some of the holds.
+    #[must_use]
+    pub fn without(&self, lapsed: &[Hold]) -> Self {
+        let holds = self.holds.iter().filter(|hold| !lapsed.contains(hold)).cloned().collect();
+        Self { holds, ..self.clone() }
     }
 
     /// The active hold on an entry.
@@ -101,11 +137,9 @@ impl LedgerState {
     pub fn is_over(&self, hold: &Hold, now: DateTime<Utc>) -> bool {
         let is_long = |clock: &Clock| clock.watched >= CONFIRMED_AFTER;
         let is_confirmed = match &hold.target {
-            HoldTarget::Volume { name, identity } => self
-                .volumes
-                .get(name)
-                .filter(|record| record.identity.is_same(identity))
-                .is_none_or(|record| record.unreferenced.as_ref().is_some_and(is_long)),
+            HoldTarget::Volume { name, .. } => {
+                self.volumes.get(name).is_none_or(|record| record.unreferenced.as_ref().is_some_and(is_long))
+            }
             HoldTarget::Entry { entry } => self.entries.get(entry).is_some_and(is_long),
         };
         !hold.is_active(now) && is_confirmed

@@ -10,9 +10,11 @@ use serde::{Deserialize, Serialize};
 use super::entry::{EntryId, EntryState, Manifest};
 use super::holds::Hold;
 use super::inventory::Inventory;
+use super::lineage::{Lineage, Places};
 use super::policy::Limits;
 use super::reference::{HolderKind, LastHolder, Reference, Witness};
 use super::volume::{Class, Volume, VolumeIdentity, VolumeName};
+use super::watch::{Watch, watched_time};
 
 /// A reading of both clocks of the host.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -23,20 +25,6 @@ pub struct ClockReading {
     pub monotonic: Duration,
     /// Which boot the monotonic time belongs to.
     pub boot_id: String,
-}
-
-/// How much of the time between two complete sweeps counts as watched (I8): never more than either clock says, and never more
-/// than `max_gap`. A step backward, a suspended host and a stopped service can only delay.
-pub fn watched_time(last: Option<&ClockReading>, now: &ClockReading, max_gap: Duration) -> Duration {
-    let Some(last) = last else { return Duration::ZERO };
-    // A negative difference is a clock that was set back: nothing was watched.
-    let by_wall = (now.wall - last.wall).to_std().unwrap_or(Duration::ZERO);
-    let by_monotonic = if last.boot_id == now.boot_id {
-        now.monotonic.saturating_sub(last.monotonic)
-    } else {
-        Duration::MAX
-    };
-    by_wall.min(by_monotonic).min(max_gap)
 }
 
 /// A running clock.
@@ -118,6 +106,12 @@ pub struct LedgerState {
     pub entries: BTreeMap<EntryId, Clock>,
     /// Holds, expired ones included until that is confirmed; see [`Self::is_over`].
     pub holds: Vec<Hold>,
+    /// Which ledger it is; none of one that was never written.
+    pub lineage: Option<Lineage>,
+    /// The directories that the last sweep found.
+    pub places: Option<Places>,
+    /// Whether an operator said since then that what the brakes saw is right.
+    pub acknowledged: bool,
 }
 
 /// An entry, and whether its name is in use again, which stops its clock.
@@ -139,9 +133,10 @@ impl LedgerState {
         entries: &[SeenEntry<'_>],
         containers: u64,
         now: &ClockReading,
+        watch: &Watch,
         limits: &Limits,
     ) -> Self {
-        let elapsed = watched_time(self.last_sweep.as_ref(), now, limits.max_gap);
+        let elapsed = watched_time(self.last_sweep.as_ref(), now, watch, limits.max_gap);
         let seen: Vec<&Volume> = inventory.volumes().collect();
         let record = |volume: &Volume| {
             (volume.name.clone(), self.observe_volume(volume, inventory, elapsed, now.wall))
@@ -160,6 +155,9 @@ impl LedgerState {
                 .map(|entry| self.observe_entry(*entry, inventory, elapsed, now.wall))
                 .collect(),
             holds: self.holds.clone(),
+            lineage: self.lineage.clone(),
+            places: self.places,
+            acknowledged: false,
         }
     }
 
@@ -175,7 +173,7 @@ impl LedgerState {
         let references = inventory.references(&volume.name);
         let mut record = observe_volume(before, &volume.identity, references, elapsed, self.span_until(now));
         // I8: a hold that this sweep finds expired held until now.
-        if self.is_held(now, |target| target.is_on_volume(&volume.name, &volume.identity)) {
+        if self.is_held(now, |target| target.is_on_volume(&volume.name)) {
             record.unreferenced = record.unreferenced.map(|_| Clock::start(now));
         }
         record
@@ -233,7 +231,7 @@ impl LedgerState {
             .volume(&manifest.name)
             .is_some_and(|volume| volume.class != Class::Unlisted && volume.identity.is_same(&identity));
         let is_held = !inventory.references(&manifest.name).is_empty()
-            || self.is_held(now, |target| target.is_on_volume(&manifest.name, &identity));
+            || self.is_held(now, |target| target.is_on_volume(&manifest.name));
         // The record is forgotten when the volume is marked, which it is only when nothing holds it.
         let was_held = self
             .volumes

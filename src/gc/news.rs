@@ -67,6 +67,13 @@ pub enum Event {
         /// When.
         at: DateTime<Utc>,
     },
+    /// A volume was removed. Docker 20.10 does not say so of those that a prune removes.
+    Removed {
+        /// Its name.
+        volume: VolumeName,
+        /// When.
+        at: DateTime<Utc>,
+    },
     /// A volume was made. Docker 20.10 says so each time a container is made with it, too.
     Made {
         /// Its name.
@@ -90,6 +97,8 @@ pub struct News {
     pub uses: BTreeMap<VolumeName, LastHolder>,
     /// Volumes that were made.
     pub made: BTreeMap<VolumeName, DateTime<Utc>>,
+    /// Volumes that were removed.
+    pub removed: BTreeMap<VolumeName, DateTime<Utc>>,
     /// Containers that were made, and whose volumes nobody has told yet.
     pub unknown: BTreeMap<String, DateTime<Utc>>,
 }
@@ -97,7 +106,7 @@ pub struct News {
 impl News {
     /// Whether nothing happened.
     pub fn is_empty(&self) -> bool {
-        self.uses.is_empty() && self.made.is_empty() && self.unknown.is_empty()
+        self.uses.is_empty() && self.made.is_empty() && self.removed.is_empty() && self.unknown.is_empty()
     }
 
     /// Something used a volume.
@@ -121,6 +130,10 @@ impl Tracker {
         match event {
             Event::Made { volume, at } => {
                 let newest = self.news.made.entry(volume).or_insert(at);
+                *newest = at.max(*newest);
+            }
+            Event::Removed { volume, at } => {
+                let newest = self.news.removed.entry(volume).or_insert(at);
                 *newest = at.max(*newest);
             }
             Event::Mounted { volume, container, at } => {

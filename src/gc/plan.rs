@@ -36,6 +36,18 @@ pub enum Order {
     Quarantine(BTreeSet<VolumeName>),
     /// These entries, now: only the clock is skipped.
     Delete(BTreeSet<EntryId>),
+    /// The same, even those whose data something used while they were in quarantine.
+    DeleteTouched(BTreeSet<EntryId>),
+}
+
+impl Order {
+    /// Whether an operator named what is to be done, which the clock and the mode do not limit.
+    pub fn is_by_hand(&self) -> bool {
+        match self {
+            Self::Scheduled | Self::Pinned { .. } => false,
+            Self::Quarantine(_) | Self::Delete(_) | Self::DeleteTouched(_) => true,
+        }
+    }
 }
 
 /// What is in quarantine, as it was read from the manifests, and what holds it.
@@ -114,7 +126,7 @@ impl Plan {
 /// Makes the plan.
 #[expect(clippy::disallowed_methods, reason = "a name that is no entry's has no clock")]
 pub fn plan(situation: Situation<'_>, order: &Order) -> Plan {
-    let by_hand = matches!(order, Order::Quarantine(_) | Order::Delete(_));
+    let by_hand = order.is_by_hand();
     let volumes: Vec<&Volume> = situation.inventory.volumes().collect();
     let verdict = |volume: &Volume| (volume.name.clone(), volume_verdict(situation, volume, order));
     let volumes: Vec<(VolumeName, Verdict)> = volumes.into_par_iter().map(verdict).collect();

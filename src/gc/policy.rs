@@ -5,6 +5,7 @@ use std::time::Duration;
 use globset::GlobMatcher;
 use serde::{Deserialize, Serialize};
 
+use super::touched::Reads;
 use super::volume::{Class, KEEP_LABEL, OWN_LABEL_PREFIX, Volume};
 
 /// How far a sweep may go.
@@ -138,6 +139,8 @@ pub struct Limits {
     pub sudden_orphans: u32,
     /// ...when they are also at least this share, in percent, of those that were held before.
     pub sudden_orphan_share: u32,
+    /// Whether data in quarantine that somebody read is kept like data that somebody changed.
+    pub reads: Reads,
 }
 
 impl Limits {

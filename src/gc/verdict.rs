@@ -76,6 +76,8 @@ pub enum Reason {
     OperatorDeletes,
     /// Its name runs on another volume; the clock stands still.
     NameInUse,
+    /// In quarantine, and something used its data since: only an operator deletes it.
+    Touched,
     /// Its move into the quarantine is not finished.
     UnfinishedMove,
     /// The engine's answer to DELETE is not known.
@@ -120,6 +122,7 @@ impl Reason {
             Self::InQuarantine => "in_quarantine",
             Self::OperatorDeletes => "operator_deletes",
             Self::NameInUse => "name_in_use",
+            Self::Touched => "touched",
             Self::UnfinishedMove => "unfinished_move",
             Self::InDoubt => "in_doubt",
             Self::UnfinishedRestore => "unfinished_restore",

@@ -132,6 +132,15 @@ impl DirectoryIdentity {
     }
 }
 
+impl DirectoryIdentity {
+    /// Whether both are the same directory, of one that is filled and emptied all the time: without a birth time nothing but the
+    /// inode tells. No device number, which another start of the host may change.
+    pub fn is_same_place(&self, other: &Self) -> bool {
+        let are_born = self.has_birth_time && other.has_birth_time;
+        self.inode == other.inode && (!are_born || self.born_at_ns == other.born_at_ns)
+    }
+}
+
 /// Which volume of that name. A name used again is another volume (I11).
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", tag = "kind")]

@@ -22,6 +22,8 @@ pub enum Setting {
     Settled,
     /// From which depth on directories are moved to the top before they are deleted.
     DeleteLevels,
+    /// With 1 the kernel witness sees nothing, so that tests can show what the others see without it.
+    KernelIsBlind,
 }
 
 impl Setting {
@@ -33,6 +35,7 @@ impl Setting {
             Self::LookPatience => "look.patience",
             Self::Settled => "recovery.settled",
             Self::DeleteLevels => "delete.levels",
+            Self::KernelIsBlind => "witness.kernel_is_blind",
         }
     }
 }
@@ -78,6 +81,16 @@ points! {
     ManifestSyncDirectory = "manifest.sync_directory",
     /// Before the quarantine directory is synced, which names that one.
     ManifestSyncQuarantine = "manifest.sync_quarantine",
+    /// Before the temporary file of the note about the ledger is made.
+    NoteMake = "note.make",
+    /// Before that note is written into it.
+    NoteWrite = "note.write",
+    /// Before the written note is synced.
+    NoteSync = "note.sync",
+    /// Before the note takes its final name.
+    NoteRename = "note.rename",
+    /// Before the quarantine directory is synced, which names the note.
+    NoteSyncDirectory = "note.sync_directory",
     /// Before the data is renamed into the quarantine.
     TakeRename = "take.rename",
     /// Before what was exchanged for the data right before that rename is renamed back.
@@ -172,6 +185,14 @@ points! {
     LedgerSyncDirectory = "ledger.sync_directory",
     /// Before the tables of a new ledger are made.
     LedgerMakeTables = "ledger.make_tables",
+    /// Before the table is made that says which ledger it is.
+    LedgerMakeLineage = "ledger.make_lineage",
+    /// Before the records of some volumes are changed between two sweeps.
+    LedgerAmend = "ledger.amend",
+    /// Before it is remembered that the ledger is about to be noted.
+    LedgerNote = "ledger.note",
+    /// Before holds are bound to the copies of their volumes.
+    LedgerBindHolds = "ledger.bind_holds",
     /// Before the ledger is written after a look.
     LedgerWrite = "ledger.write",
     /// Before lines are added to the history.

@@ -12,6 +12,7 @@
 
 mod columns;
 mod error;
+mod lineage;
 mod rows;
 mod schema;
 #[cfg(test)]
@@ -95,6 +96,7 @@ impl Ledger {
             Contents::Ledger => {}
             Contents::Nothing => make_tables(&mut connection, &file)?,
         }
+        lineage::ensure(&mut connection, &file)?;
         let generation = Rows { connection: &connection, file: &file }.read_generation()?;
         Ok(Self { connection, file, generation: Cell::new(generation) })
     }
@@ -149,6 +151,7 @@ impl Ledger {
         volumes: &BTreeMap<VolumeName, VolumeRecord>,
         history: &[HistoryLine],
     ) -> Result<(), LedgerError> {
+        pass(Point::LedgerAmend, &self.file)?;
         self.change(Change::Sweep, |rows| {
             volumes.iter().try_for_each(|(name, record)| rows.put_volume(name, record))?;
             history.iter().try_for_each(|line| rows.insert_history(line))
@@ -184,6 +187,7 @@ impl Ledger {
         pass(Point::LedgerAcknowledge, &self.file)?;
         self.change(Change::Part, |rows| {
             rows.forget_engine()?;
+            rows.acknowledge()?;
             rows.clear_suspicions()
         })
     }
@@ -204,11 +208,16 @@ impl Ledger {
     pub fn carry_over_holds(&mut self, from: &HoldTarget, to: &HoldTarget) -> Result<usize, LedgerError> {
         pass(Point::LedgerCarryHolds, &self.file)?;
         self.change(Change::Beside, |rows| {
+            // It is on what has the name; see [`HoldTarget`].
+            let is_on = |target: &HoldTarget| match (target, from) {
+                (HoldTarget::Volume { name: a, .. }, HoldTarget::Volume { name: b, .. }) => a == b,
+                (HoldTarget::Entry { .. } | HoldTarget::Volume { .. }, _) => is_same_target(target, from),
+            };
             let holds: Vec<Hold> = rows.read_holds()?.into_values().collect();
-            for hold in holds.into_iter().filter(|hold| is_same_target(&hold.target, from)) {
+            for hold in holds.into_iter().filter(|hold| is_on(&hold.target)) {
                 rows.insert_hold(&Hold { target: to.clone(), ..hold })?;
             }
-            rows.remove_holds(|hold| is_same_target(&hold.target, from))
+            rows.remove_holds(|hold| is_on(&hold.target))
         })
     }
 

@@ -85,7 +85,7 @@ pub fn search(dir: BorrowedFd<'_>, wanted: &Wanted, patience: Duration) -> Searc
     };
     let new = || Searcher { boundary: &boundary, wanted, hits: Vec::new(), left_out: None };
     let mut first = new();
-    first.entered(&top.facts);
+    first.directory(&top.facts);
     let (searchers, stopped) = walk(&boundary, top, &plan, &stop, &new);
     let mut left_out = stopped.then(|| format!("that takes more than {} s", patience.as_secs()));
     let mut hits = first.hits;
@@ -104,6 +104,12 @@ struct Searcher<'a> {
 }
 
 impl Searcher<'_> {
+    fn directory(&mut self, facts: &Statx) {
+        if self.wanted.inodes.contains(&facts.stx_ino) {
+            self.hits.push(hit(facts, b"a directory".to_vec()));
+        }
+    }
+
     fn fail(&mut self, path: &[u8], what: &str) {
         self.left_out.get_or_insert_with(|| format!("`{}`: {what}", printable(path)));
     }
@@ -123,10 +129,8 @@ fn hit(facts: &Statx, path: Vec<u8>) -> Hit {
 }
 
 impl Visitor for Searcher<'_> {
-    fn entered(&mut self, facts: &Statx) {
-        if self.wanted.inodes.contains(&facts.stx_ino) {
-            self.hits.push(hit(facts, b"a directory".to_vec()));
-        }
+    fn entered(&mut self, _: &Found<'_>, facts: &Statx) {
+        self.directory(facts);
     }
 
     fn file(&mut self, found: &Found<'_>) -> Visited {

@@ -258,7 +258,7 @@ fn attribute(facts: &Statx) -> Option<char> {
 }
 
 impl Visitor for Eraser<'_> {
-    fn entered(&mut self, _facts: &Statx) {}
+    fn entered(&mut self, _found: &Found<'_>, _facts: &Statx) {}
 
     fn file(&mut self, found: &Found<'_>) -> Visited {
         // For the sum alone: what may be unlinked is decided by the kernel, at the name.

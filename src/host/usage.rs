@@ -104,7 +104,7 @@ fn measure_within(
     let linked = Linked { seen: Mutex::default(), most: limits.linked };
     let new = || Meter { boundary: &boundary, linked: &linked, usage: Usage::default() };
     let mut first = new();
-    first.entered(&top.facts);
+    first.enter(&top.facts);
     let (meters, stopped) = walk(&boundary, top, &plan, stop, &new);
     let mut usage = meters.into_iter().map(|meter| meter.usage).fold(first.usage, Usage::plus);
     usage.complete = !stopped && usage.errors == 0;
@@ -162,6 +162,11 @@ struct Meter<'a> {
 }
 
 impl Meter<'_> {
+    fn enter(&mut self, facts: &Statx) {
+        self.usage.directories += 1;
+        self.add(facts);
+    }
+
     fn add(&mut self, facts: &Statx) {
         let blocks = facts.stx_blocks.saturating_mul(512);
         self.usage.allocated_bytes = self.usage.allocated_bytes.saturating_add(blocks);
@@ -178,9 +183,8 @@ impl Meter<'_> {
 }
 
 impl Visitor for Meter<'_> {
-    fn entered(&mut self, facts: &Statx) {
-        self.usage.directories += 1;
-        self.add(facts);
+    fn entered(&mut self, _found: &Found<'_>, facts: &Statx) {
+        self.enter(facts);
     }
 
     fn file(&mut self, found: &Found<'_>) -> Visited {

@@ -8,6 +8,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use rustix::fs::StatVfsMountFlags;
 use rustix::io::Errno;
 
 use self::inside::{Inside, Place};
@@ -126,6 +127,12 @@ impl VolumesDir {
     /// The path of a volume's directory, for messages.
     pub fn path_of(&self, name: &VolumeName) -> PathBuf {
         self.root_path.join("volumes").join(name.as_str())
+    }
+
+    /// Whether reads of files move their access times here, at least once a day (`mount(8)`, `relatime`).
+    pub fn notes_reads(&self) -> rustix::io::Result<bool> {
+        let flags = rustix::fs::fstatvfs(self.volumes())?.f_flag;
+        Ok(!flags.contains(StatVfsMountFlags::NOATIME))
     }
 
     /// The directories in it, which an engine before 29.4 would all take for volumes when it starts.

@@ -46,6 +46,7 @@ const FACTS: StatxFlags = StatxFlags::TYPE
     .union(StatxFlags::BLOCKS)
     .union(StatxFlags::MTIME)
     .union(StatxFlags::CTIME)
+    .union(StatxFlags::ATIME)
     .union(StatxFlags::MNT_ID);
 
 /// `AT_STATX_DONT_SYNC`: what the kernel has at hand will do. A network or FUSE server that does not answer must not
@@ -121,7 +122,7 @@ impl Boundary {
     }
 
     fn by(means: Means, dir: BorrowedFd<'_>) -> Result<(Self, Directory), Errno> {
-        let fd = rustix::fs::openat(dir, c".", DIRECTORY, Mode::empty())?;
+        let fd = leaving_no_trace(|flags| rustix::fs::openat(dir, c".", flags, Mode::empty()))?;
         let facts = facts_of(fd.as_fd())?;
         let boundary = Self { means, mount: mount_of(fd.as_fd(), &facts)?, device: device(&facts) };
         Ok((boundary, Directory { fd, facts }))
@@ -131,7 +132,9 @@ impl Boundary {
     pub(super) fn open(&self, parent: BorrowedFd<'_>, name: &CStr) -> Result<Directory, Refused> {
         match self.means {
             Means::Openat2 => {
-                let fd = rustix::fs::openat2(parent, name, DIRECTORY, Mode::empty(), WITHIN)?;
+                let fd = leaving_no_trace(|flags| {
+                    rustix::fs::openat2(parent, name, flags, Mode::empty(), WITHIN)
+                })?;
                 let facts = facts_of(fd.as_fd())?;
                 if device(&facts) != self.device || stray_mount(&facts, self.mount) {
                     return Err(Refused::Boundary);
@@ -147,7 +150,7 @@ impl Boundary {
                 if device(&facts) != self.device || mount_of(pinned.as_fd(), &facts)? != self.mount {
                     return Err(Refused::Boundary);
                 }
-                let fd = rustix::fs::openat(&pinned, c".", DIRECTORY, Mode::empty())?;
+                let fd = leaving_no_trace(|flags| rustix::fs::openat(&pinned, c".", flags, Mode::empty()))?;
                 Ok(Directory { fd, facts })
             }
         }
@@ -158,6 +161,15 @@ impl Boundary {
         let facts = rustix::fs::statx(parent, name, AT_HAND, FACTS)?;
         // The device is not compared here: on an overlay, files report the device of the layer they lie in.
         if stray_mount(&facts, self.mount) { Err(Refused::Boundary) } else { Ok(facts) }
+    }
+}
+
+/// Opens a directory so that listing it does not move its access time. Only its owner and root may ask for that (open(2),
+/// `O_NOATIME`); everybody else lists it as usual.
+fn leaving_no_trace(open: impl Fn(OFlags) -> Result<OwnedFd, Errno>) -> Result<OwnedFd, Errno> {
+    match open(DIRECTORY | OFlags::NOATIME) {
+        Err(Errno::PERM) => open(DIRECTORY),
+        opened => opened,
     }
 }
 

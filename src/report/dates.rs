@@ -85,6 +85,7 @@ pub fn of_volume(look: &Look, settings: &Settings, volume: &Volume, verdict: &Ve
         | Reason::UnfinishedDeletion
         | Reason::ManifestDamaged
         | Reason::NotListed
+        | Reason::Touched
         | Reason::VolumeGone
         | Reason::NotOptedIn
         | Reason::OddName => return Coming::never("not as long as that is so"),
@@ -113,6 +114,10 @@ pub fn of_entry(look: &Look, settings: &Settings, manifest: &Manifest, verdict: 
         }
         Reason::OperatorDeletes => {
             let story = format!("only by `volgc delete {}`", manifest.entry);
+            return Coming { quarantine: None, delete: Some(story) };
+        }
+        Reason::Touched => {
+            let story = format!("only by `volgc delete --touched {}`", manifest.entry);
             return Coming { quarantine: None, delete: Some(story) };
         }
         Reason::NameInUse => {

@@ -77,6 +77,7 @@ impl State {
             | Reason::NotListed
             | Reason::InPlace
             | Reason::VolumeGone
+            | Reason::Touched
             | Reason::NotOptedIn
             | Reason::OddName => Self::Kept,
         }

@@ -5,13 +5,16 @@ use std::collections::BTreeSet;
 
 use chrono::{DateTime, TimeDelta, Utc};
 
+use super::hold_line;
 use super::mover::StepError;
 use crate::gc::entry::{Entry, Manifest};
 use crate::gc::history::{Happening, HistoryLine};
+use crate::gc::holds::{Hold, HoldTarget};
 use crate::gc::ledger::LedgerState;
-use crate::gc::news::News;
+use crate::gc::news::{News, Tracker};
 use crate::gc::reference::LastHolder;
-use crate::gc::volume::VolumeName;
+use crate::gc::volume::{VolumeIdentity, VolumeName};
+use crate::gc::watch::Watch;
 use crate::host::clock;
 use crate::host::engine::follow::Inbox;
 use crate::host::engine::{Engine, EngineError};
@@ -56,6 +59,31 @@ fn volumes_of(container: &crate::host::engine::wire::Container) -> BTreeSet<Volu
     names.filter_map(|name| VolumeName::new(name).ok()).collect()
 }
 
+/// Takes up what happened since the last sweep as far as the engine still knows it, and says who watched that time.
+pub async fn catch_up(engine: &Engine, ledger: &mut Ledger) -> Result<Watch, StepError> {
+    let remembered = ledger.read()?;
+    let Some(last) = &remembered.last_sweep else { return Ok(Watch::Sweeps) };
+    let past = match engine.past().await {
+        Ok(past) => past,
+        Err(error) => {
+            tracing::debug!(%error, "what happened since the last sweep is not known");
+            return Ok(Watch::Sweeps);
+        }
+    };
+    let mut tracker = Tracker::default();
+    past.events.into_iter().filter(|(_, at)| *at > last.wall).for_each(|(event, _)| tracker.take(event));
+    let root = remembered.engine.as_ref().map(|engine| engine.root.as_str());
+    match heed(&tracker.drain(), ledger, root) {
+        Ok(()) => Ok(Watch::since(last, &clock::read()?, past.oldest)),
+        Err(StepError::Ledger(error)) => Err(StepError::Ledger(error)),
+        // What was used is not known to the ledger, so none of that time counts.
+        Err(error) => {
+            tracing::debug!(%error, "what happened since the last sweep cannot be taken up");
+            Ok(Watch::Events(Vec::new()))
+        }
+    }
+}
+
 /// Puts the news into the ledger. `root` is the docker root of the last look; without one nothing is known of the quarantine.
 pub fn heed(news: &News, ledger: &mut Ledger, root: Option<&str>) -> Result<(), StepError> {
     let entries = if news.made.is_empty() { Vec::new() } else { read_entries(root)? };
@@ -66,6 +94,9 @@ pub fn heed(news: &News, ledger: &mut Ledger, root: Option<&str>) -> Result<(), 
             Entry::Deleting(_) | Entry::Damaged { .. } => None,
         })
         .collect();
+    if let (false, Some(root)) = (news.removed.is_empty(), root) {
+        drop_holds(news, ledger, root)?;
+    }
     for _ in 1..TRIES {
         match write_down(news, ledger, &manifests) {
             Err(StepError::Ledger(LedgerError::ChangedMeanwhile { .. })) => {}
@@ -73,6 +104,32 @@ pub fn heed(news: &News, ledger: &mut Ledger, root: Option<&str>) -> Result<(), 
         }
     }
     write_down(news, ledger, &manifests)
+}
+
+/// A hold ends with its volume. What has the name and is the very directory that the hold was given to was not removed.
+fn drop_holds(news: &News, ledger: &mut Ledger, root: &str) -> Result<(), StepError> {
+    let volumes = VolumesDir::open(root).map_err(|error| StepError::Refused(error.to_string()))?;
+    let is_removed = |hold: &Hold| match &hold.target {
+        HoldTarget::Volume { name, identity } => {
+            let is_told = news.removed.get(name).is_some_and(|at| *at > hold.given_at);
+            let is_there = || {
+                let directory = volumes.observe(name).directory;
+                directory.is_some_and(|facts| identity.is_same(&VolumeIdentity::Directory(facts.identity)))
+            };
+            is_told && !is_there()
+        }
+        HoldTarget::Entry { .. } => false,
+    };
+    let removed: Vec<Hold> = ledger.holds()?.into_iter().filter(is_removed).collect();
+    if removed.is_empty() {
+        return Ok(());
+    }
+    let now = clock::read()?.wall;
+    let why = "the engine removed the volume";
+    let line = |hold: &Hold| hold_line(hold, Happening::HoldReleased, why, now);
+    let lines: Vec<HistoryLine> = removed.iter().map(line).collect();
+    ledger.drop_holds(|hold| removed.contains(hold))?;
+    Ok(ledger.record(&lines)?)
 }
 
 fn write_down(news: &News, ledger: &mut Ledger, entries: &[&Manifest]) -> Result<(), StepError> {

@@ -1,18 +1,22 @@
 //! A look: everything a sweep decides on, and the decision, without a handle that could change anything (I10).
 
+use std::borrow::Cow;
 use std::collections::BTreeSet;
 
+use super::lineage::{self, Found, observe_held};
 use crate::config::Settings;
 use crate::gc::brakes::{self, EngineFacts, Refusal};
 use crate::gc::entry::Entry;
 use crate::gc::holds::Hold;
 use crate::gc::ledger::{ClockReading, LedgerState, SeenEntry};
+use crate::gc::lineage::Standing;
 use crate::gc::plan::{Order, Plan, Quarantine, Situation, plan};
 use crate::gc::verdict::{Action, Reason, Step, Verdict};
 use crate::gc::volume::VolumeName;
+use crate::gc::watch::Watch;
 use crate::host::engine::Engine;
 use crate::host::quarantine::{self, QuarantineError};
-use crate::witness::observe::{Context, Observation, observe};
+use crate::witness::observe::Observation;
 use crate::witness::{EvidenceError, closely};
 
 /// What was seen, and what follows from it.
@@ -32,6 +36,8 @@ pub struct Look {
     pub newly_due: Vec<Step>,
     /// Holds that expired since the last sweep.
     pub newly_expired: Vec<Hold>,
+    /// Holds whose volumes the engine was seen to remove.
+    pub lapsed: Vec<Hold>,
     /// When.
     pub at: ClockReading,
 }
@@ -92,25 +98,49 @@ pub enum LookError {
     Quarantine(#[from] QuarantineError),
 }
 
+/// When somebody looks, and who watched until then.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Moment {
+    /// The clocks, read before anything else.
+    pub at: ClockReading,
+    /// Who watched since the last sweep.
+    pub watch: Watch,
+}
+
+impl From<ClockReading> for Moment {
+    /// For those who only read: they take no time for watched that a sweep would not.
+    fn from(at: ClockReading) -> Self {
+        Self { at, watch: Watch::Sweeps }
+    }
+}
+
 /// Looks once.
 pub async fn look(
     engine: &Engine,
     before: &LedgerState,
     settings: &Settings,
     order: &Order,
-    at: ClockReading,
+    at: impl Into<Moment>,
 ) -> Result<Look, LookError> {
-    let context =
-        Context { holds: &before.holds, acknowledged: &settings.acknowledged_containers, now: at.wall };
-    let observation = observe(engine, context).await?;
+    let Moment { at, watch } = at.into();
+    let (observation, lapsed) = observe_held(engine, before, settings, &at).await?;
     let mut quarantine = read_quarantine(&observation)?;
     for (entry, holders) in observation.inventory.entry_holders() {
         // Each once, however many ways of its lead there.
         let names: BTreeSet<String> = holders.iter().map(ToString::to_string).collect();
         quarantine.held.insert(entry.clone(), names.into_iter().collect::<Vec<_>>().join(", "));
     }
-    let facts = engine_facts(engine, &observation);
+    let found = lineage::find(observation.directory.as_deref())?;
+    let standing = found.noted.standing(before, &at);
+    let places = found.places;
+    let facts = engine_facts(engine, &observation, found, standing);
     let refusals = brakes::refusals(&facts, before, &settings.policy.limits);
+    let before = &match standing {
+        Standing::Same if lapsed.is_empty() => Cow::Borrowed(before),
+        Standing::Same => Cow::Owned(before.without(&lapsed)),
+        // I9: what such a ledger watched was another time.
+        Standing::Older | Standing::Other | Standing::Unknown => Cow::Owned(before.without(&lapsed).anew()),
+    };
     let seen: Vec<SeenEntry<'_>> = quarantine
         .entries
         .iter()
@@ -122,8 +152,15 @@ pub async fn look(
             Entry::Deleting(_) | Entry::Damaged { .. } => None,
         })
         .collect();
-    let ledger =
-        before.observe(&observation.inventory, &seen, observation.containers, &at, &settings.policy.limits);
+    let ledger = before.observe(
+        &observation.inventory,
+        &seen,
+        observation.containers,
+        &at,
+        &watch,
+        &settings.policy.limits,
+    );
+    let ledger = LedgerState { places, ..ledger };
     let situation = Situation {
         inventory: &observation.inventory,
         quarantine: &quarantine,
@@ -141,6 +178,7 @@ pub async fn look(
         plan: due,
         newly_due: Vec::new(),
         newly_expired,
+        lapsed,
         at,
     };
     if look.is_any_forbidden() {
@@ -166,7 +204,7 @@ fn read_quarantine(observation: &Observation) -> Result<Quarantine, QuarantineEr
     Ok(Quarantine { entries, held: std::collections::BTreeMap::new() })
 }
 
-fn engine_facts(engine: &Engine, observation: &Observation) -> EngineFacts {
+fn engine_facts(engine: &Engine, observation: &Observation, found: Found, standing: Standing) -> EngineFacts {
     EngineFacts {
         id: observation.info.id.clone(),
         root: observation.info.docker_root_dir.clone(),
@@ -176,5 +214,8 @@ fn engine_facts(engine: &Engine, observation: &Observation) -> EngineFacts {
         is_podman: engine.is_podman(),
         is_rootless: observation.info.is_rootless(),
         root_problem: observation.root_problem.clone(),
+        places: found.places,
+        noted: found.noted,
+        standing,
     }
 }

@@ -1,9 +1,11 @@
 //! One pass: observe, plan, approve, execute, record. And the operator's commands, which are passes with an order of their own.
 
+mod at_rest;
 pub mod delete;
 mod forget;
 pub mod heed;
 pub mod in_place;
+pub mod lineage;
 pub mod look;
 pub mod mover;
 pub mod quarantine;
@@ -26,17 +28,21 @@ use crate::gc::guard::{self, Violation};
 use crate::gc::history::{Happening, HistoryLine};
 use crate::gc::holds::{Hold, HoldTarget};
 use crate::gc::plan::Order;
+use crate::gc::policy::Mode;
 use crate::gc::spoken::spoken;
 use crate::gc::verdict::Step;
 use crate::gc::volume::VolumeName;
+use crate::gc::watch::Watch;
 use crate::host::clock;
 use crate::host::engine::ChangingEngine;
+use crate::host::engine::follow::Inbox;
 use crate::host::ledger::{Ledger, LedgerError};
 use crate::host::pulse;
 use crate::host::quarantine::{Lock, LockError, QuarantineDir, QuarantineError};
 use crate::host::volumes_dir::VolumesDir;
+use at_rest::Findings;
 use delete::{Begun, BegunDeletion};
-use look::{Look, LookError, look};
+use look::{Look, LookError, Moment, look};
 use mover::{Mover, StepError};
 use quarantine::Quarantined;
 use recover::Recovered;
@@ -60,6 +66,17 @@ pub struct Sweeper<'a> {
     pub whoami: &'a str,
     /// Requested when the program shall end.
     pub stop: &'a CancellationToken,
+    /// Who watched since the last sweep.
+    pub watching: Watching<'a>,
+}
+
+/// Who watches between two sweeps.
+#[derive(Debug, Clone)]
+pub enum Watching<'a> {
+    /// The service, which follows the engine's events.
+    Service(&'a Inbox),
+    /// Nobody: what happened since the last sweep is asked for first.
+    Nobody,
 }
 
 /// Why a pass did not take place. Nothing was changed.
@@ -157,6 +174,15 @@ impl Swept {
     }
 }
 
+/// What the steps of a pass are taken by, under the lock.
+struct Pass<'a> {
+    order: &'a Order,
+    root: &'a Arc<VolumesDir>,
+    look: &'a Look,
+    quarantine: &'a QuarantineDir,
+    findings: &'a Findings,
+}
+
 /// The quarantine directory and the lock on it.
 struct Locked {
     directory: QuarantineDir,
@@ -178,7 +204,8 @@ impl Sweeper<'_> {
     }
 
     async fn pass(&mut self, order: &Order) -> Result<Swept, SweepError> {
-        let first = self.look(order).await?;
+        let watch = self.watch().await?;
+        let first = self.look(order, &watch).await?;
         if first.refusals.iter().any(|refusal| refusal.doubt == Doubt::Engine) {
             self.record_refusals(&first)?;
             return Ok(Swept { look: first, recovered: Vec::new(), done: Vec::new(), stopped: false });
@@ -188,21 +215,29 @@ impl Sweeper<'_> {
             return Ok(Swept { look: first, recovered: Vec::new(), done: Vec::new(), stopped: false });
         };
         let wants_to_move = first.refusals.is_empty() && !first.plan.steps().is_empty();
+        let findings =
+            if wants_to_move { self.look_through(&first, &root, order).await? } else { Findings::default() };
+        if wants_to_move && self.stop.is_cancelled() {
+            return Ok(Swept { look: first, recovered: Vec::new(), done: Vec::new(), stopped: true });
+        }
         let Some(locked) = self.lock(&root, wants_to_move).await? else {
             if first.refusals.is_empty() {
                 self.write_down(&first)?;
+                if self.settings.policy.mode != Mode::Observe {
+                    lineage::note_below(self.ledger, &root);
+                }
             } else {
                 self.record_refusals(&first)?;
             }
             return Ok(Swept { look: first, recovered: Vec::new(), done: Vec::new(), stopped: false });
         };
-        self.sweep_locked(order, &root, first, locked).await
+        self.sweep_locked(order, &root, first, findings, locked, &watch).await
     }
 
     /// Finishes or undoes what is unfinished in quarantine, and nothing else. Not a sweep: no clock runs by it.
     pub async fn recover(&mut self) -> Result<Vec<(Manifest, Result<Recovered, StepError>)>, SweepError> {
         let nothing = Order::Delete(std::collections::BTreeSet::new());
-        let look = self.look(&nothing).await?;
+        let look = self.look(&nothing, &Watch::Sweeps).await?;
         let is_doubtful = look.refusals.iter().any(|refusal| refusal.doubt == Doubt::Engine);
         let has_work = look.quarantine.entries.iter().any(Entry::is_unfinished);
         let (false, true, Some(root)) = (is_doubtful, has_work, look.observation.directory.clone()) else {
@@ -212,12 +247,26 @@ impl Sweeper<'_> {
         Ok(self.mover(&root, &look, &locked.directory)?.recover().await?)
     }
 
+    /// Who watched since the last sweep. A sweep that nobody watched for takes up first what the engine still knows of that time.
+    async fn watch(&mut self) -> Result<Watch, SweepError> {
+        match self.watching {
+            Watching::Service(inbox) => Ok(inbox.watch()),
+            Watching::Nobody => {
+                let stop = self.stop.clone();
+                tokio::select! {
+                    watch = heed::catch_up(self.engine.reading(), self.ledger) => Ok(watch?),
+                    () = stop.cancelled() => Err(SweepError::Stopped),
+                }
+            }
+        }
+    }
+
     /// Looks once, until the program shall end: a hanging engine is waited for minutes, and a look has begun nothing.
-    async fn look(&self, order: &Order) -> Result<Look, SweepError> {
+    async fn look(&self, order: &Order, watch: &Watch) -> Result<Look, SweepError> {
+        let moment = Moment { at: clock::read()?, watch: watch.clone() };
         let remembered = self.ledger.read()?;
-        let at = clock::read()?;
         tokio::select! {
-            look = look(self.engine.reading(), &remembered, self.settings, order, at) => Ok(look?),
+            look = look(self.engine.reading(), &remembered, self.settings, order, moment) => Ok(look?),
             () = self.stop.cancelled() => Err(SweepError::Stopped),
         }
     }
@@ -228,19 +277,23 @@ impl Sweeper<'_> {
         order: &Order,
         root: &Arc<VolumesDir>,
         first: Look,
+        findings: Findings,
         locked: Locked,
+        watch: &Watch,
     ) -> Result<Swept, SweepError> {
         let recovered = self.mover(root, &first, &locked.directory)?.recover().await?;
-        let look = self.look(order).await?;
+        let mut done = self.restart_clocks(&findings)?;
+        done.extend(self.mark_touched(&findings, &locked.directory, order));
+        let look = self.look(order, watch).await?;
         if !look.refusals.is_empty() {
             self.record_refusals(&look)?;
-            return Ok(Swept { look, recovered, done: Vec::new(), stopped: false });
+            return Ok(Swept { look, recovered, done, stopped: false });
         }
         self.write_down(&look)?;
         let steps = guard::approve(&look.plan, look.situation(self.settings), order)
             .map_err(SweepError::Violations)?
             .into_steps();
-        let mut done = Vec::new();
+        let pass = Pass { order, root, look: &look, quarantine: &locked.directory, findings: &findings };
         let mut begun = Vec::new();
         let mut stopped = false;
         for step in steps {
@@ -249,8 +302,9 @@ impl Sweeper<'_> {
                 break;
             }
             pulse::beat();
-            self.carry_out(step, root, &look, &locked.directory, &mut done, &mut begun).await?;
+            self.carry_out(step, &pass, &mut done, &mut begun).await?;
         }
+        lineage::note(self.ledger, &locked.directory);
         // The walks need no lock: a restore of another entry must not wait for a terabyte to be deleted.
         let Locked { directory, held } = locked;
         drop(held);
@@ -263,21 +317,27 @@ impl Sweeper<'_> {
     async fn carry_out(
         &mut self,
         step: Step,
-        root: &Arc<VolumesDir>,
-        look: &Look,
-        directory: &QuarantineDir,
+        pass: &Pass<'_>,
         done: &mut Vec<Done>,
         begun: &mut Vec<BegunDeletion>,
     ) -> Result<(), SweepError> {
+        let look = pass.look;
         let by_hand = look.plan.by_hand;
-        let mut mover = self.mover(root, look, directory)?;
         match step {
             Step::Quarantine(name) => {
                 let Some(volume) = look.observation.inventory.volume(&name) else { return Ok(()) };
+                let at_rest_since = match self.volume_at_rest(&name, pass).await? {
+                    Ok(since) => since,
+                    Err(why) => {
+                        done.push(Done::Left(name, why));
+                        return Ok(());
+                    }
+                };
+                let mut mover = self.mover(pass.root, look, pass.quarantine)?;
                 // The guard approved a volume that cannot be moved only where it may be marked.
                 let can_be_moved = volume.unmovable.is_empty();
                 let result = if can_be_moved {
-                    mover.quarantine_volume(volume, by_hand).await
+                    mover.quarantine_volume(volume, by_hand, at_rest_since).await
                 } else {
                     mover.mark_volume(volume, by_hand).await
                 };
@@ -292,18 +352,25 @@ impl Sweeper<'_> {
             Step::Release(entry) => {
                 let verdict = look.plan.entries.get(entry.as_str());
                 let why = verdict.map_or_else(String::new, |verdict| verdict.detail.to_string());
-                done.push(match mover.release(&entry, &why) {
+                done.push(match self.mover(pass.root, look, pass.quarantine)?.release(&entry, &why) {
                     Ok(()) => Done::Released(entry, why),
                     Err(error) => Done::Failed(format!("release of entry {entry}"), error),
                 });
             }
-            Step::Delete(entry) => match mover.begin_deletion(&entry, by_hand).await {
-                Ok(Begun::Deletion(deletion)) => begun.push(deletion),
-                Ok(Begun::Kept(why)) => done.push(Done::Kept(entry, why)),
-                Ok(Begun::Removed) => done.push(Done::Removed(entry)),
-                Ok(Begun::InDoubt(name, why)) => done.push(Done::InDoubt(name, entry, why)),
-                Err(error) => done.push(Done::Failed(format!("deletion of entry {entry}"), error)),
-            },
+            Step::Delete(entry) => {
+                if let Err(why) = self.entry_at_rest(&entry, pass).await? {
+                    done.push(Done::Kept(entry, why));
+                    return Ok(());
+                }
+                let mut mover = self.mover(pass.root, look, pass.quarantine)?;
+                match mover.begin_deletion(&entry, by_hand).await {
+                    Ok(Begun::Deletion(deletion)) => begun.push(deletion),
+                    Ok(Begun::Kept(why)) => done.push(Done::Kept(entry, why)),
+                    Ok(Begun::Removed) => done.push(Done::Removed(entry)),
+                    Ok(Begun::InDoubt(name, why)) => done.push(Done::InDoubt(name, entry, why)),
+                    Err(error) => done.push(Done::Failed(format!("deletion of entry {entry}"), error)),
+                }
+            }
         }
         if let Some(Done::Failed(what, error)) = done.last() {
             tracing::error!(%error, "{what} failed");
@@ -385,9 +452,16 @@ impl Sweeper<'_> {
                 }
             })
             .collect();
-        lines.extend(look.newly_expired.iter().map(|hold| expiry_line(hold, look.at.wall)));
+        let expired = Happening::HoldExpired;
+        lines.extend(
+            look.newly_expired.iter().map(|hold| hold_line(hold, expired, &hold.reason, look.at.wall)),
+        );
+        let released = Happening::HoldReleased;
+        let why = "the engine removed the volume";
+        lines.extend(look.lapsed.iter().map(|hold| hold_line(hold, released, why, look.at.wall)));
         self.ledger.write(&look.ledger, &lines)?;
-        self.ledger.drop_holds(|hold| look.ledger.is_over(hold, look.at.wall))?;
+        self.ledger
+            .drop_holds(|hold| look.lapsed.contains(hold) || look.ledger.is_over(hold, look.at.wall))?;
         Ok(())
     }
 
@@ -409,17 +483,17 @@ impl Sweeper<'_> {
     }
 }
 
-fn expiry_line(hold: &Hold, at: DateTime<Utc>) -> HistoryLine {
+fn hold_line(hold: &Hold, happening: Happening, detail: &str, at: DateTime<Utc>) -> HistoryLine {
     let (volume, entry) = match &hold.target {
         HoldTarget::Volume { name, .. } => (Some(name.clone()), None),
         HoldTarget::Entry { entry } => (None, Some(entry.clone())),
     };
     HistoryLine {
         at,
-        happening: Happening::HoldExpired,
+        happening,
         volume,
         entry,
-        detail: hold.reason.clone(),
+        detail: detail.to_owned(),
         last_holder: None,
         size_bytes: None,
     }

@@ -53,17 +53,18 @@ enum Away {
 }
 
 impl Mover<'_> {
-    /// Quarantines one volume.
+    /// Quarantines one volume. `at_rest_since` is when its data was looked through; none when an order skipped that.
     pub async fn quarantine_volume(
         &mut self,
         volume: &Volume,
         by_hand: bool,
+        at_rest_since: Option<DateTime<Utc>>,
     ) -> Result<Quarantined, StepError> {
         let observed = match self.look_again(volume).await? {
             Ok(observed) => observed,
             Err(why) => return Ok(Quarantined::Left(why)),
         };
-        let manifest = self.make_manifest(volume, &observed, by_hand)?;
+        let manifest = Manifest { at_rest_since, ..self.make_manifest(volume, &observed, by_hand)? };
         self.quarantine.make_entry(&manifest)?;
         if let Err(error) = self.quarantine.take_data(&self.volumes, &manifest) {
             // Whether or not the rename was done, recovery finds out from the manifest.
@@ -198,6 +199,8 @@ impl Mover<'_> {
             size_bytes: None,
             name_unsafe_until: None,
             ordered_at: None,
+            at_rest_since: None,
+            touched: None,
         })
     }
 

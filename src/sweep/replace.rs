@@ -50,9 +50,10 @@ impl Sweeper<'_> {
         target: Option<VolumeName>,
         replace: Replace,
     ) -> Result<Restored, SweepError> {
+        let now = clock::read()?;
         let remembered = self.ledger.read()?;
         let nothing = Order::Delete(std::collections::BTreeSet::new());
-        let look = look(self.engine.reading(), &remembered, self.settings, &nothing, clock::read()?).await?;
+        let look = look(self.engine.reading(), &remembered, self.settings, &nothing, now).await?;
         // To bring data back needs the right engine; whether it sees all references does not matter.
         let is_doubtful = look.refusals.iter().any(|refusal| refusal.doubt == Doubt::Engine);
         let (false, Some(root)) = (is_doubtful, look.observation.directory.clone()) else {
@@ -100,8 +101,9 @@ impl Sweeper<'_> {
         name: &VolumeName,
     ) -> Result<Option<EntryId>, SweepError> {
         let order = Order::Quarantine(std::iter::once(name.clone()).collect());
+        let now = clock::read()?;
         let remembered = self.ledger.read()?;
-        let look = look(self.engine.reading(), &remembered, self.settings, &order, clock::read()?).await?;
+        let look = look(self.engine.reading(), &remembered, self.settings, &order, now).await?;
         let Some(volume) = look.observation.inventory.volume(name) else { return Ok(None) };
         if let Some(refusal) = look.refusals.first() {
             let why = format!("volume {name} cannot be replaced: {}", refusal.text);
@@ -119,7 +121,7 @@ impl Sweeper<'_> {
             let why = format!("volume {name} cannot be replaced, as it cannot be moved: {}", why.sentence());
             return Err(StepError::Refused(why).into());
         }
-        match self.mover(root, &look, directory)?.quarantine_volume(volume, true).await? {
+        match self.mover(root, &look, directory)?.quarantine_volume(volume, true, None).await? {
             Quarantined::Done(entry) => Ok(Some(entry)),
             Quarantined::Left(why) | Quarantined::InDoubt(_, why) => {
                 Err(StepError::Refused(format!("volume {name} cannot be replaced: {why}")).into())

@@ -84,7 +84,7 @@ async fn observe_once(
     let directory = index.shared_directory();
     // Podman's root proves nothing, having no container directories; what Podman is refused for is another reason.
     let proving = directory.as_deref().filter(|_| !engine.is_podman());
-    let standing = proving.map(|root| root::standing(root, &info, &containers, &volumes, &index));
+    let standing = proving.map(|root| root::standing(engine, root, &info, &containers, &volumes, &index));
     let is_proven = standing == Some(Standing::Proven);
     let elsewhere = match standing {
         Some(Standing::Elsewhere(why)) => Some(why),

@@ -9,7 +9,9 @@ use rustix::fs::{Mode, OFlags};
 use super::index::VolumeIndex;
 use crate::gc::volume::Unmovable;
 use crate::host::directory;
+use crate::host::engine::Engine;
 use crate::host::engine::wire::{Container, Info, Volume};
+use crate::host::engine_files::{self, Open};
 use crate::host::volumes_dir::VolumesDir;
 
 /// What 20.10 tells as the change time of `_data` when there is none: year 1.
@@ -29,16 +31,32 @@ pub enum Standing {
 
 /// Whose root this is.
 ///
-/// Container IDs are random, so one container directory that is here proves it. Without containers the engine's ID on disk
-/// (`engine-id`, Docker 24 and later) does, else a volume whose time of change is the one the engine tells. A root without any
-/// volume needs no proof: there is nothing of the engine's to move.
+/// Container IDs are random, so one container directory that is here proves it. Without containers the list of volumes does, which
+/// the engine has open; where that cannot be seen, the engine's ID on disk (`engine-id`, Docker 24 and later), else a volume whose
+/// time of change is the one the engine tells. A root without any volume needs no proof: there is nothing of the engine's to move.
 pub fn standing(
+    engine: &Engine,
     root: &VolumesDir,
     info: &Info,
     containers: &[Container],
     volumes: &[Volume],
     index: &VolumeIndex,
 ) -> Standing {
+    if containers.is_empty()
+        && let Some(socket) = engine.endpoint().local_socket()
+    {
+        let here = root.root_path().display();
+        match engine_files::database(socket, root.volumes()) {
+            Open::This => return Standing::Proven,
+            Open::Another { process } => {
+                return Standing::Elsewhere(format!(
+                    "the engine (process {process}) has another list of volumes open than {here}/volumes/metadata.db: something was \
+                     mounted over {here} since it started. Start the engine anew"
+                ));
+            }
+            Open::Unknown => {}
+        }
+    }
     match judge(root, info, containers, volumes, index) {
         Standing::Elsewhere(why) => {
             let here = root.root_path().display();

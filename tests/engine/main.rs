@@ -19,5 +19,6 @@ mod life;
 mod output;
 mod races;
 mod selftest;
+mod touched;
 
 harness::reaper!();

@@ -71,12 +71,6 @@ const REASONS: &[(&str, &str, &str, &str)] = &[
     ("src/host/replace.rs", "replace", "unlinkat", "the same: what a failure leaves"),
     ("src/host/replace.rs", "write_new", "fchmod", "the same, under its temporary name"),
     ("src/host/replace.rs", "write_new", "write_all(", "the same, under its temporary name"),
-    (
-        "src/host/ledger.rs",
-        "amend",
-        "self.change(",
-        "the service alone calls it; `change` passes `ledger.commit` before anything of it is in the file",
-    ),
     ("src/sweep/recover.rs", "put_back_or_keep", "self.place(", "a restore, which passes its own points"),
     ("src/sweep/restore.rs", "restore", "self.place(", "the same"),
     ("src/host/quarantine/moving.rs", "rename_directory", "renameat_with", "its callers pass the point"),

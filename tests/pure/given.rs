@@ -12,10 +12,11 @@ use volgc::gc::ledger::{Clock, LedgerState, VolumeRecord};
 use volgc::gc::plan::{Order, Quarantine};
 use volgc::gc::policy::Limits;
 use volgc::gc::reference::{HolderKind, Reference, Witness};
+use volgc::gc::touched::Manner;
 use volgc::gc::volume::{Class, Unmovable, Volume, VolumeIdentity};
 
 use super::situations::observe;
-use super::{directory, id, manifest, name, now, reading, reference, volume};
+use super::{directory, id, manifest, name, now, reading, reference, used, volume};
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "snake_case")]
@@ -24,6 +25,7 @@ pub enum Ordered {
     Scheduled,
     Quarantine(Vec<String>),
     Delete(Vec<String>),
+    DeleteTouched(Vec<String>),
     Pinned {
         volumes: Vec<String>,
         /// In the report it was another volume of that name.
@@ -113,6 +115,8 @@ pub struct GivenEntry {
     /// In place: it marked another volume of that name.
     #[serde(default)]
     other_volume: bool,
+    /// How something used its data.
+    touched: Option<Manner>,
     /// An operator's hold; with how many hours it has left, none for ever.
     hold: Option<GivenHold>,
 }
@@ -253,6 +257,7 @@ impl GivenEntry {
             rule: self.rule.clone(),
             volume_directory: directory(if self.other_volume { 9 } else { 7 }),
             delete_after_seconds: promised,
+            touched: self.touched.map(used),
             ..manifest(&id(text), &self.name)
         }))
     }
@@ -291,6 +296,7 @@ impl Ordered {
             Self::Scheduled => Order::Scheduled,
             Self::Quarantine(volumes) => Order::Quarantine(names(volumes)),
             Self::Delete(entries) => Order::Delete(ids(entries)),
+            Self::DeleteTouched(entries) => Order::DeleteTouched(ids(entries)),
             Self::Pinned { volumes, other_volumes, entries } => Order::Pinned {
                 volumes: (volumes.iter().map(|text| (name(text), shown(7))))
                     .chain(other_volumes.iter().map(|text| (name(text), shown(9))))

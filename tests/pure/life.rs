@@ -263,7 +263,7 @@ impl Host {
             if present.is_held {
                 references.push(reference(name, Witness::Engine, HolderKind::Container, "web"));
             }
-            if self.ledger.hold_on_volume(name, &identity, at).is_some() {
+            if self.ledger.hold_on_volume(name, at).is_some() {
                 references.push(reference(name, Witness::Operator, HolderKind::Hold, "hold"));
             }
             volumes.push(Volume { identity, ..volume(name.as_str()) });

@@ -40,6 +40,7 @@ use volgc::gc::ledger::{ClockReading, LedgerState};
 use volgc::gc::plan::{Plan, Quarantine, Situation};
 use volgc::gc::policy::{Disposition, Limits, Mode, Policy};
 use volgc::gc::reference::{Holder, HolderKind, Reference, Witness};
+use volgc::gc::touched::{Manner, Reads, Touched};
 use volgc::gc::verdict::{Reason, Step};
 use volgc::gc::volume::{Class, DirectoryIdentity, Volume, VolumeIdentity, VolumeName};
 
@@ -134,7 +135,14 @@ pub fn manifest(entry: &EntryId, of: &str) -> Manifest {
         size_bytes: None,
         name_unsafe_until: None,
         ordered_at: None,
+        at_rest_since: None,
+        touched: None,
     }
+}
+
+/// A use of the data of an entry.
+pub fn used(manner: Manner) -> Touched {
+    Touched { path: "base/1".to_owned(), manner, at: now(), others: 0 }
 }
 
 pub fn limits() -> Limits {
@@ -146,6 +154,7 @@ pub fn limits() -> Limits {
         max_gap: 2 * DAY,
         sudden_orphans: 10,
         sudden_orphan_share: 50,
+        reads: Reads::Count,
     }
 }
 

@@ -15,10 +15,12 @@ use volgc::gc::ledger::{Clock, ClockReading, LedgerState, SeenEntry, VolumeRecor
 use volgc::gc::plan::{Order, Quarantine};
 use volgc::gc::policy::{Disposition, LabelMatch, Limits, Match, Mode, Policy, Rule};
 use volgc::gc::reference::{HolderKind, Reference, Witness};
+use volgc::gc::touched::{Manner, Reads};
 use volgc::gc::verdict::Reason;
 use volgc::gc::volume::{Class, DirectoryIdentity, Unmovable, Volume, VolumeIdentity, VolumeName};
+use volgc::gc::watch::Watch;
 
-use super::{Scene, answers, directory, engine, id, limits, manifest, name, now, reference, volume};
+use super::{Scene, answers, directory, engine, id, limits, manifest, name, now, reference, used, volume};
 use crate::every;
 
 const HALF_DAY: Duration = Duration::from_hours(12);
@@ -37,7 +39,7 @@ pub fn every_reason() -> Vec<Reason> {
         Reason: Held, KeepLabel, MalformedLabel, RuleKeep, ClassKeep, Unmovable(Unmovable::Mounted), SuddenOrphan,
         FirstSighting, WithinGrace, TooFewSightings, LimitPerSweep, NotOrdered, GraceOver, ByHand, Hold, InQuarantine,
         OperatorDeletes, NameInUse, UnfinishedMove, InDoubt, UnfinishedRestore, UnfinishedDeletion, ManifestDamaged,
-        NotListed, InPlace, VolumeGone, NotOptedIn, OddName
+        NotListed, InPlace, VolumeGone, NotOptedIn, OddName, Touched
     ]
 }
 
@@ -94,6 +96,7 @@ pub struct RawEntry {
     /// Something names its volume, also when there is none.
     pub is_named: bool,
     pub hold: Option<i64>,
+    pub touched: Option<Manner>,
 }
 
 #[derive(Debug, Clone)]
@@ -165,8 +168,10 @@ fn raw_entry() -> impl Strategy<Value = RawEntry> {
     let is_held = prop::bool::weighted(0.1);
     let is_named = prop::bool::weighted(0.1);
     let clock = option::weighted(0.9, clock());
-    (state, 0_usize..30, prop::bool::weighted(0.1), labels(), promised, clock, is_held, is_named, hold())
-        .prop_map(|(state, of, other, labels, promised, clock, is_held, is_named, hold)| RawEntry {
+    let touched = option::weighted(0.15, prop_oneof![Just(Manner::Changed), Just(Manner::Read)]);
+    let seen = (is_held, is_named, hold(), touched);
+    (state, 0_usize..30, prop::bool::weighted(0.1), labels(), promised, clock, seen).prop_map(
+        |(state, of, other, labels, promised, clock, (is_held, is_named, hold, touched))| RawEntry {
             state,
             of,
             other,
@@ -176,7 +181,9 @@ fn raw_entry() -> impl Strategy<Value = RawEntry> {
             is_held,
             is_named,
             hold,
-        })
+            touched,
+        },
+    )
 }
 
 fn disposition() -> impl Strategy<Value = Disposition> {
@@ -220,6 +227,7 @@ fn policy() -> impl Strategy<Value = Policy> {
                 max_per_sweep,
                 max_share_per_sweep: share,
                 sudden_orphans: orphans,
+                reads: if min_sightings % 2 == 0 { Reads::Count } else { Reads::Pass },
                 ..limits()
             };
             Policy { mode, rules, anonymous, named, limits }
@@ -246,6 +254,7 @@ fn order() -> impl Strategy<Value = Order> {
         1 => pinned(),
         1 => numbers().prop_map(|some| Order::Quarantine(some.into_iter().map(volume_name).collect())),
         1 => numbers().prop_map(|some| Order::Delete(some.into_iter().map(entry_id).collect())),
+        1 => numbers().prop_map(|some| Order::DeleteTouched(some.into_iter().map(entry_id).collect())),
     ]
 }
 
@@ -290,6 +299,7 @@ impl RawEntry {
                 volume_directory: self.volume_directory(),
                 labels: self.labels.clone(),
                 delete_after_seconds: self.promised.map(|half_days| (HALF_DAY * half_days).as_secs()),
+                touched: self.touched.map(used),
                 ..manifest(&entry_id(number), volume_name(self.of).as_str())
             })),
         }
@@ -411,5 +421,5 @@ pub fn observe(
             Entry::Deleting(_) | Entry::Damaged { .. } => None,
         })
         .collect();
-    before.observe(inventory, &seen, 1, at, limits)
+    before.observe(inventory, &seen, 1, at, &Watch::Sweeps, limits)
 }

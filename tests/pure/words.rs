@@ -46,7 +46,7 @@ fn every_word_is_distinct_and_in_snake_case() {
     are_words(&holders, |one| one.word());
     let happenings = every![
         Happening: Quarantined, RolledBack, InDoubt, Restored, Released, Deleted, HoldGiven, HoldReleased, HoldExpired,
-        Acknowledged, Refused, Failed, WouldAct, NameUsedAgain
+        Acknowledged, Refused, Failed, WouldAct, NameUsedAgain, Touched
     ];
     are_words(&happenings, |one| one.word());
     assert_eq!(happenings, Happening::ALL);

@@ -17,6 +17,7 @@ mod life;
 mod metrics;
 mod schedule;
 mod unit_file;
+mod watched;
 
 harness::reaper!();
 

@@ -13,6 +13,7 @@ use super::super::CliError;
 use super::super::context::{Context, whoami};
 use super::told;
 use crate::config::{ScheduleSettings, Settings};
+use crate::gc::ledger::ClockReading;
 use crate::gc::news::News;
 use crate::gc::plan::Order;
 use crate::host::clock;
@@ -24,7 +25,7 @@ use crate::service::status::{LastLook, LastSweep, Status, Steps, SweepResult};
 use crate::sweep::heed;
 use crate::sweep::look::{Look, look};
 use crate::sweep::recover::Recovered;
-use crate::sweep::{SweepError, Sweeper, Swept};
+use crate::sweep::{SweepError, Sweeper, Swept, Watching};
 
 /// How long what the engine tells is collected before it is heeded: a container that is started tells several things at once.
 const COLLECT: Duration = Duration::from_millis(300);
@@ -54,7 +55,9 @@ impl<'a> Passes<'a> {
         stop: &'a CancellationToken,
     ) -> Result<Self, CliError> {
         let inbox = Arc::new(Inbox::default());
-        let follower = start_following(context, &settings, &inbox)?;
+        // What happened while no service ran counts as far as the engine still knows it.
+        let last = context.remembered()?.last_sweep;
+        let follower = start_following(context, &settings, &inbox, last)?;
         let mode = settings.policy.mode.word();
         let now = clock::read()?.wall;
         status.send_modify(|status| {
@@ -80,8 +83,9 @@ impl<'a> Passes<'a> {
 
     async fn look_once(&self, settings: &Settings) -> Result<Look, CliError> {
         let engine = self.context.engine_to_look(settings).await?;
+        let now = clock::read()?;
         let remembered = self.context.remembered()?;
-        let look = look(&engine, &remembered, settings, &Order::Scheduled, clock::read()?).await;
+        let look = look(&engine, &remembered, settings, &Order::Scheduled, now).await;
         look.map_err(|error| CliError::Sweep(error.into()))
     }
 
@@ -92,8 +96,14 @@ impl<'a> Passes<'a> {
         };
         let mut ledger = self.context.ledger()?;
         let whoami = whoami("run");
-        let mut sweeper =
-            Sweeper { engine: &engine, settings, ledger: &mut ledger, whoami: &whoami, stop: self.stop };
+        let mut sweeper = Sweeper {
+            engine: &engine,
+            settings,
+            ledger: &mut ledger,
+            whoami: &whoami,
+            stop: self.stop,
+            watching: Watching::Service(&self.inbox),
+        };
         Ok(sweeper.sweep(&Order::Scheduled).await?)
     }
 
@@ -109,6 +119,7 @@ impl<'a> Passes<'a> {
             ledger: &mut ledger,
             whoami: &whoami,
             stop: self.stop,
+            watching: Watching::Service(&self.inbox),
         };
         let recovered = sweeper.recover().await?;
         for (manifest, result) in &recovered {
@@ -311,8 +322,9 @@ impl Passes<'_> {
         super::warn(&settings);
         let now = clock::read()?.wall;
         if settings.host != *self.host.borrow() {
-            let follower = start_following(self.context, &settings, &self.inbox)?;
+            let follower = start_following(self.context, &settings, &self.inbox, None)?;
             self.follower.replace(follower).abort();
+            self.inbox.forget();
             self.host.replace(settings.host.clone());
             self.root.replace(None);
         }
@@ -340,10 +352,11 @@ fn start_following(
     context: &Context<'_>,
     settings: &Settings,
     inbox: &Arc<Inbox>,
+    last: Option<ClockReading>,
 ) -> Result<JoinHandle<()>, CliError> {
     let (endpoint, inbox) = (context.endpoint(settings)?, Arc::clone(inbox));
     Ok(tokio::spawn(async move {
-        if let Err(error) = follow(endpoint, &inbox).await {
+        if let Err(error) = follow(endpoint, &inbox, last).await {
             tracing::error!(%error, "the engine's events are not followed any more; sweeps go on without");
         }
     }))

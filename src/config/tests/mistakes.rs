@@ -128,7 +128,7 @@ fn an_unknown_key_is_told_where_it_belongs() {
             "[limits]\nmin_size = 1",
             &[
                 "2:1: unknown key `min_size` in [limits]; known here: min_grace, min_sightings, max_per_sweep, \
-               max_share_per_sweep, max_gap, sudden_orphans, sudden_orphan_share",
+               max_share_per_sweep, max_gap, sudden_orphans, sudden_orphan_share, reads_hold",
             ],
         ),
         (

@@ -39,7 +39,7 @@ pub(super) fn reason_against_end(situation: Situation<'_>, manifest: &Manifest, 
     if situation.quarantine.held.contains_key(&manifest.entry) {
         return Some(("I1", "something holds its entry"));
     }
-    let is_held = situation.ledger.hold_on_volume(&volume.name, &volume.identity, situation.now).is_some()
+    let is_held = situation.ledger.hold_on_volume(&volume.name, situation.now).is_some()
         || situation.ledger.hold_on_entry(&manifest.entry, situation.now).is_some();
     if is_held {
         return Some(("I1", "an operator holds it"));

@@ -22,7 +22,9 @@ pub(super) fn entry_verdict(situation: Situation<'_>, entry: &Entry, order: &Ord
             }
             let ordered = match order {
                 Order::Scheduled => true,
-                Order::Pinned { entries, .. } | Order::Delete(entries) => entries.contains(id),
+                Order::Pinned { entries, .. } | Order::Delete(entries) | Order::DeleteTouched(entries) => {
+                    entries.contains(id)
+                }
                 Order::Quarantine(_) => false,
             };
             if ordered {
@@ -62,18 +64,21 @@ fn known_entry_verdict(situation: Situation<'_>, manifest: &Manifest, order: &Or
     if let Some(hold) = situation.ledger.hold_on_entry(&manifest.entry, situation.now) {
         return Verdict::keep(Reason::Hold, format!("an operator holds it: {}", hold.reason));
     }
-    if let Order::Delete(ordered) = order {
-        return if ordered.contains(&manifest.entry) {
-            Verdict {
-                action: Action::Delete,
-                reason: Reason::ByHand,
-                detail: "ordered by hand; nothing holds it".into(),
-                due_at: Some(situation.now),
-                rule: manifest.rule.clone(),
-            }
-        } else {
-            Verdict::keep(Reason::NotOrdered, "not among those that were ordered")
-        };
+    let touched = touched_verdict(situation, manifest, order);
+    if let Order::Delete(ordered) | Order::DeleteTouched(ordered) = order {
+        if !ordered.contains(&manifest.entry) {
+            return Verdict::keep(Reason::NotOrdered, "not among those that were ordered");
+        }
+        return touched.unwrap_or_else(|| Verdict {
+            action: Action::Delete,
+            reason: Reason::ByHand,
+            detail: "ordered by hand; nothing holds it".into(),
+            due_at: Some(situation.now),
+            rule: manifest.rule.clone(),
+        });
+    }
+    if let Some(kept) = touched {
+        return kept;
     }
     if name_in_use {
         let detail = format!(
@@ -86,12 +91,27 @@ fn known_entry_verdict(situation: Situation<'_>, manifest: &Manifest, order: &Or
     pinned_verdict(verdict, manifest, order)
 }
 
+/// I3: what something used since it was set aside is not deleted, unless an operator says so in as many words.
+fn touched_verdict(situation: Situation<'_>, manifest: &Manifest, order: &Order) -> Option<Verdict> {
+    if matches!(order, Order::DeleteTouched(_)) {
+        return None;
+    }
+    let touched = manifest.touched(situation.policy.limits.reads)?;
+    let entry = &manifest.entry;
+    let detail = format!(
+        "{}, while it was in quarantine: by something that volgc does not see, or by a backup or an administrator. `volgc restore \
+         {entry}` brings it back, `volgc delete --touched {entry}` deletes it all the same",
+        touched.sentence()
+    );
+    Some(Verdict { rule: manifest.rule.clone(), ..Verdict::keep(Reason::Touched, detail) })
+}
+
 /// What is due and was not ordered stays.
 pub(super) fn pinned_verdict(verdict: Verdict, manifest: &Manifest, order: &Order) -> Verdict {
     let pinned_out = match order {
         Order::Pinned { entries, .. } => !entries.contains(&manifest.entry),
         Order::Quarantine(_) => true,
-        Order::Scheduled | Order::Delete(_) => false,
+        Order::Scheduled | Order::Delete(_) | Order::DeleteTouched(_) => false,
     };
     if verdict.action == Action::Delete && pinned_out {
         return Verdict::keep(Reason::NotOrdered, "due, but not among those that were ordered");

@@ -57,7 +57,7 @@ pub(super) fn in_place_verdict(situation: Situation<'_>, manifest: &Manifest, or
     if let Some(kept) = suspected_verdict(situation, volume).or_else(|| unsafe_verdict(volume)) {
         return kept;
     }
-    if let Order::Delete(ordered) = order {
+    if let Order::Delete(ordered) | Order::DeleteTouched(ordered) = order {
         if !ordered.contains(&manifest.entry) {
             return Verdict::keep(Reason::NotOrdered, "not among those that were ordered");
         }
@@ -99,7 +99,7 @@ fn release_verdict(situation: Situation<'_>, order: &Order, reason: Reason, deta
             due_at: Some(situation.now),
             rule: None,
         },
-        Order::Pinned { .. } | Order::Quarantine(_) | Order::Delete(_) => {
+        Order::Pinned { .. } | Order::Quarantine(_) | Order::Delete(_) | Order::DeleteTouched(_) => {
             Verdict::keep(reason, format!("{detail}; a sweep releases it"))
         }
     }

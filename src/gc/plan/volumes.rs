@@ -46,7 +46,9 @@ pub(super) fn volume_verdict(situation: Situation<'_>, volume: &Volume, order: &
         Order::Quarantine(ordered) => {
             quarantine_by_hand(situation, volume, rule.as_deref(), disposition, ordered)
         }
-        Order::Delete(_) => Verdict::keep(Reason::NotOrdered, "not among those that were ordered"),
+        Order::Delete(_) | Order::DeleteTouched(_) => {
+            Verdict::keep(Reason::NotOrdered, "not among those that were ordered")
+        }
         Order::Scheduled => scheduled_verdict(situation, volume, rule.as_deref(), disposition),
         Order::Pinned { volumes, .. } => {
             let verdict = scheduled_verdict(situation, volume, rule.as_deref(), disposition);

@@ -61,7 +61,7 @@ impl Engine {
         self.begin("/_ping").await.map(drop)
     }
 
-    async fn begin(&self, path: &str) -> Result<Incoming, EngineError> {
+    pub(super) async fn begin(&self, path: &str) -> Result<Incoming, EngineError> {
         let call = || format!("GET {path}");
         let broken = |why: String| EngineError::Broken { call: call(), why };
         let request = Request::builder()
@@ -136,7 +136,7 @@ struct Told {
 }
 
 /// What one line says. None for what is no event, or has no time.
-fn decode(line: &[u8]) -> Option<(Option<Event>, DateTime<Utc>)> {
+pub(super) fn decode(line: &[u8]) -> Option<(Option<Event>, DateTime<Utc>)> {
     #[expect(
         clippy::disallowed_methods,
         reason = "an event that we cannot read is one hint less; every step looks again"
@@ -155,6 +155,7 @@ fn event(told: &Told, at: DateTime<Utc>) -> Option<Event> {
     let attribute = |name: &str| told.actor["Attributes"][name].as_str().filter(|text| !text.is_empty());
     match (told.r#type.as_str()?, told.action.as_str()?) {
         ("volume", "create") => Some(Event::Made { volume: VolumeName::new(id).ok()?, at }),
+        ("volume", "destroy") => Some(Event::Removed { volume: VolumeName::new(id).ok()?, at }),
         ("volume", "mount") => Some(Event::Mounted {
             volume: VolumeName::new(id).ok()?,
             container: attribute("container")?.to_owned(),

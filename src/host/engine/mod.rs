@@ -11,6 +11,7 @@ pub mod endpoint;
 mod error;
 pub mod events;
 pub mod follow;
+pub mod past;
 mod prefetch;
 pub mod transport;
 pub mod wire;

@@ -55,6 +55,7 @@ impl Rows<'_> {
             },
         )?;
         state.holds = self.read_holds()?.into_values().collect();
+        self.read_lineage(&mut state)?;
         Ok(state)
     }
 
@@ -157,6 +158,7 @@ impl Rows<'_> {
     /// Everything but holds and history, which are never written wholesale.
     pub(super) fn replace_state(&self, state: &LedgerState) -> Result<(), LedgerError> {
         self.write_meta(state)?;
+        self.write_places(state.places.as_ref())?;
         // Nearly every row changes with every sweep: clocks tick, holders are seen again. To compare first would cost more.
         self.execute("DELETE FROM volumes", [])?;
         for (name, record) in &state.volumes {
@@ -309,7 +311,11 @@ impl Rows<'_> {
         optional_time(holder.map(|last| last.seen_at), self.file)
     }
 
-    fn execute(&self, statement: &str, values: impl rusqlite::Params) -> Result<usize, LedgerError> {
+    pub(super) fn execute(
+        &self,
+        statement: &str,
+        values: impl rusqlite::Params,
+    ) -> Result<usize, LedgerError> {
         self.connection
             .prepare_cached(statement)
             .and_then(|mut statement| statement.execute(values))

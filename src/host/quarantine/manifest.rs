@@ -156,7 +156,7 @@ pub fn parse(text: &[u8], directory: &str) -> Result<Manifest, BadManifest> {
     Ok(manifest)
 }
 
-fn write_all(file: &OwnedFd, mut text: &[u8]) -> rustix::io::Result<()> {
+pub(super) fn write_all(file: &OwnedFd, mut text: &[u8]) -> rustix::io::Result<()> {
     while !text.is_empty() {
         match rustix::io::write(file, text) {
             Ok(0) => return Err(Errno::IO),

@@ -4,6 +4,7 @@
 //! ```text
 //! volgc/                    0700 root
 //!   lock                    held by whoever changes something
+//!   ledger.json             which ledger was used last; see `note`
 //!   20261124-021500-1f/     one entry: manifest.json, and data/, the renamed `_data`
 //!   20261124-022000-9c/     one in place: manifest.json alone
 //!   deleting-20261124-.../  an entry whose deletion was begun
@@ -16,6 +17,7 @@ mod lock;
 mod manifest;
 mod moving;
 mod names;
+mod note;
 
 use std::collections::BTreeSet;
 use std::ffi::CStr;

@@ -44,13 +44,15 @@ pub(in crate::host) enum Visited {
 /// What is done on the way. One a thread.
 pub(in crate::host) trait Visitor: Send {
     /// A directory was opened, before anything in it is visited.
-    fn entered(&mut self, facts: &Statx);
+    fn entered(&mut self, found: &Found<'_>, facts: &Statx);
     /// Anything that the listing did not call a directory.
     fn file(&mut self, found: &Found<'_>) -> Visited;
     /// All of a directory has been visited, by this thread at least; `found.dir` is the one above it.
     fn left(&mut self, found: &Found<'_>, blocks: u64);
     /// A directory lies too deep to be entered.
     fn too_deep(&mut self, found: &Found<'_>);
+    /// A directory was listed, and is not there any more.
+    fn gone(&mut self, _found: &Found<'_>) {}
     /// What lies at `path` was not visited, or not all of it. `Gone` and `NotADirectory` then mean that it was moved or
     /// swapped while the walk was at it.
     fn failed(&mut self, path: &[u8], refused: Refused);
@@ -238,10 +240,10 @@ impl Worker<'_> {
         let Some(found) = stack.find(&name) else { return };
         match opened {
             Ok(directory) => {
-                visitor.entered(&directory.facts);
+                visitor.entered(&found, &directory.facts);
                 stack.enter(name, directory);
             }
-            Err(Refused::Gone) => {}
+            Err(Refused::Gone) => visitor.gone(&found),
             // Swapped since it was listed. What stands there now is visited for what it is.
             Err(Refused::NotADirectory) => {
                 if visitor.file(&found) == Visited::Directory {

@@ -346,6 +346,8 @@ impl<'b> Stack<'b> {
             length += level.name.as_bytes().len() + 1;
             parts.push(level.name.as_bytes());
         }
+        // What was split off more than once has a long way above it, too.
+        cut |= !self.above.is_empty() && length + self.above.len() > SHOWN_PATH;
         parts.push(if cut { b"..." } else { &self.above });
         parts.retain(|part| !part.is_empty());
         parts.reverse();

@@ -2,6 +2,7 @@
 
 mod clock_steps;
 mod collection;
+mod copies;
 mod deletion;
 mod in_place;
 mod movable;
@@ -9,4 +10,5 @@ mod names_used_again;
 mod restore;
 mod restore_as;
 mod unlisted;
+mod watched_time;
 mod whole_life;

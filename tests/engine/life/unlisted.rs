@@ -5,7 +5,7 @@ use std::fs;
 use std::process::{Child, Output};
 
 use harness::treasure::{Place, Treasure, assert_no_husk};
-use harness::{NO_GRACE, PrivateEngine, Version, Volgc, on_each_engine, wait_until};
+use harness::{NO_GRACE, PrivateEngine, Volgc, on_each_engine, wait_until};
 
 const TAKE: &str = r#"
 mode = "enforce"
@@ -119,21 +119,15 @@ on_each_engine! {
         assert_eq!(volgc.quarantined_names(), ["stray"]);
     }
 
-    /// Nothing is listed and nothing runs: then the root may be anybody's.
-    fn an_engine_that_shows_nothing_proves_no_root(engine: PrivateEngine) {
+    /// Nothing is listed and nothing runs: then what the engine has open proves the root.
+    fn an_engine_that_shows_nothing_has_its_list_open(engine: PrivateEngine) {
         let stray = Treasure::stray(&engine, "stray");
         let volgc = Volgc::configured(&engine, TAKE);
         for _ in 0..3 {
             volgc.ok(&["sweep"]);
         }
-        // From Docker 24 on its ID is on disk.
-        match engine.version() {
-            Version::V20_10 => {
-                assert_eq!(volgc.reason_of("stray"), "root_unproven");
-                assert_eq!(stray.assert_whole(&engine, "unproven"), Place::Volume("stray".to_owned()));
-            }
-            Version::V26_1 | Version::V28_5 => assert_eq!(volgc.quarantined_names(), ["stray"]),
-        }
+        assert_eq!(volgc.quarantined_names(), ["stray"]);
+        stray.assert_whole(&engine, "proven");
     }
 
     /// The engine adopts the directory, or makes another, at every instant of the move.

@@ -16,6 +16,7 @@ use volgc::gc::ledger::LedgerState;
 use volgc::gc::plan::{Order, Plan, plan};
 use volgc::gc::policy::{Decision, Disposition, Mode, Rule};
 use volgc::gc::reference::{HolderKind, Witness};
+use volgc::gc::touched::Manner;
 use volgc::gc::verdict::{Action, Reason, Step};
 use volgc::gc::volume::{Class, Unmovable, Volume, VolumeIdentity};
 
@@ -24,7 +25,7 @@ fn every_kind() -> Vec<HolderKind> {
 }
 
 fn is_by_hand(order: &Order) -> bool {
-    matches!(order, Order::Quarantine(_) | Order::Delete(_))
+    order.is_by_hand()
 }
 
 fn quarantined(steps: &[Step]) -> usize {
@@ -112,6 +113,27 @@ proptest! {
                 Step::Release(_) => {}
                 Step::Delete(id) => prop_assert!(!scene.quarantine.held.contains_key(&id)),
             }
+        }
+    }
+
+    /// P1 for who is seen by the data alone, whatever the clock says and whoever orders it.
+    #[test]
+    fn what_was_used_in_quarantine_is_deleted_by_an_order_that_says_so_and_by_no_other(mut raw in raw(), which: Index) {
+        prop_assume!(!raw.entries.is_empty());
+        let number = which.index(raw.entries.len());
+        let is_moved = matches!(raw.entries[number].state, RawState::Known(EntryState::Quarantined));
+        raw.entries[number].touched = None;
+        let at_rest = plan(raw.scene().situation(), &raw.order);
+        raw.entries[number].touched = Some(Manner::Changed);
+        let scene = raw.scene();
+        let used = plan(scene.situation(), &raw.order);
+        prop_assert_eq!(added(&at_rest, &used).into_iter().filter(|step| *step == Step::Delete(entry_id(number))).count(), 0);
+        let is_deleted = used.due().contains(&Step::Delete(entry_id(number)));
+        let says_so = matches!(&raw.order, Order::DeleteTouched(entries) if entries.contains(&entry_id(number)));
+        prop_assert!(!is_deleted || says_so || !is_moved, "{:?}", used.entries);
+        // And a plan from before it was used is not approved any more.
+        if is_moved && !says_so && at_rest.steps().contains(&Step::Delete(entry_id(number))) {
+            prop_assert!(approve(&at_rest, scene.situation(), &raw.order).is_err());
         }
     }
 
@@ -231,7 +253,7 @@ proptest! {
                 prop_assert!(scene.inventory.references(&volume_name(given.of)).is_empty() && !given.other);
                 prop_assert!(marked.record.as_ref().is_none_or(|record| !record.suspected));
             }
-            if let Order::Delete(ordered) = &raw.order {
+            if let Order::Delete(ordered) | Order::DeleteTouched(ordered) = &raw.order {
                 prop_assert!(ordered.contains(&entry_id(number)));
                 continue;
             }

@@ -82,14 +82,16 @@ on_each_engine! {
         // The other volume goes into quarantine too, and both clocks run.
         (0..3).for_each(|_| drop(site.volgc.ok(&["sweep"])));
         let row = site.age(Duration::from_mins(40));
-        let ledger = fs::read(site.ledger()).unwrap();
+        let (ledger, note) = (fs::read(site.ledger()).unwrap(), fs::read(site.note()).unwrap());
         let mut flips = row;
         flips.extend((0..FLIPS).map(|nth| nth * 7919 % (ledger.len() * 8)));
         let (mut early, mut refused) = (Vec::new(), 0);
         for bit in &flips {
             let mut bytes = ledger.clone();
             bytes[bit / 8] ^= 1 << (bit % 8);
+            // Each time it is the ledger that was used last: an older one would start its clocks anew in any case.
             fs::write(site.ledger(), bytes).unwrap();
+            fs::write(site.note(), &note).unwrap();
             let output = site.volgc.run(&["sweep"]);
             assert!(matches!(output.status, Some(0 | 1 | 3 | 4)), "bit {bit}: {output:?}");
             assert!(!output.stderr.contains("panicked"), "bit {bit}: {output:?}");
@@ -104,6 +106,7 @@ on_each_engine! {
         assert!(refused > 0, "no bit of them was ever noticed");
         // With the ledger as it was, and its time over, it goes: the flips were of a ledger that decides.
         fs::write(site.ledger(), &ledger).unwrap();
+        fs::write(site.note(), &note).unwrap();
         site.age(Duration::from_mins(61));
         site.volgc.ok(&["sweep"]);
         assert!(!site.entry().exists(), "it is not deleted when it is due");

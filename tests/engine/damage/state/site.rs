@@ -38,6 +38,10 @@ impl<'a> Site<'a> {
         self.volgc.state_dir().join("ledger.db")
     }
 
+    pub(crate) fn note(&self) -> PathBuf {
+        self.quarantine().join("ledger.json")
+    }
+
     pub(crate) fn quarantine(&self) -> PathBuf {
         self.engine.root().join("volgc")
     }

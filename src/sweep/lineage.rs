@@ -1,0 +1,245 @@
+//! Whether ledger and docker root belong together, as [`crate::gc::lineage`] says: what a look reads for that, what a sweep notes, and
+//! what an operator's acknowledgement binds anew.
+
+use std::collections::BTreeMap;
+
+use chrono::{DateTime, Utc};
+
+use super::mover::StepError;
+use crate::config::Settings;
+use crate::gc::entry::{Entry, EntryState, Manifest};
+use crate::gc::holds::{Hold, HoldTarget};
+use crate::gc::ledger::{ClockReading, KnownEngine, LedgerState};
+use crate::gc::lineage::{Noted, Places, Standing};
+use crate::gc::news::Event;
+use crate::gc::volume::{VolumeIdentity, VolumeName};
+use crate::host::engine::Engine;
+use crate::host::engine::past::Past;
+use crate::host::ledger::Ledger;
+use crate::host::quarantine::{QuarantineDir, QuarantineError};
+use crate::host::volumes_dir::VolumesDir;
+use crate::host::{clock, directory};
+use crate::witness::EvidenceError;
+use crate::witness::observe::{Context, Observation, observe};
+
+/// What is found on disk.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Found {
+    /// The directories; none where they are not on this machine.
+    pub(super) places: Option<Places>,
+    /// What is noted of the ledger that was used last.
+    pub(super) noted: Noted,
+}
+
+/// Reads it.
+pub(super) fn find(root: Option<&VolumesDir>) -> Result<Found, QuarantineError> {
+    let Some(root) = root else { return Ok(Found::default()) };
+    let quarantine = QuarantineDir::open_existing(root.root(), root.root_path())?;
+    let places = Some(places(root, quarantine.as_ref())?);
+    Ok(Found { places, noted: quarantine.map_or(Noted::Nothing, |quarantine| quarantine.noted()) })
+}
+
+fn places(root: &VolumesDir, quarantine: Option<&QuarantineDir>) -> Result<Places, QuarantineError> {
+    let volumes = directory::facts(root.volumes()).map_err(|source| QuarantineError::Io {
+        action: "look at",
+        path: root.root_path().join("volumes"),
+        source,
+    })?;
+    let quarantine = quarantine.map(QuarantineDir::identity).transpose()?;
+    Ok(Places { volumes: volumes.identity, quarantine })
+}
+
+/// Observes the host, with the holds that have not lapsed. The second are those that have: the engine was seen to remove what they
+/// were on.
+pub(super) async fn observe_held(
+    engine: &Engine,
+    before: &LedgerState,
+    settings: &Settings,
+    at: &ClockReading,
+) -> Result<(Observation, Vec<Hold>), EvidenceError> {
+    let context = |holds| Context { holds, acknowledged: &settings.acknowledged_containers, now: at.wall };
+    let observation = observe(engine, context(&before.holds)).await?;
+    let mut lapsed = before.holds_on_removed(&observation.inventory);
+    let in_question: Vec<(VolumeName, Hold)> = before
+        .holds_in_question(&observation.inventory)
+        .map(|(name, hold)| (name.clone(), hold.clone()))
+        .collect();
+    if in_question.is_empty() {
+        return Ok((observation, lapsed));
+    }
+    let removed = removed(engine).await;
+    let is_removed =
+        |(name, hold): &(VolumeName, Hold)| removed.get(name).is_some_and(|at| *at > hold.given_at);
+    let gone: Vec<Hold> = in_question.into_iter().filter(is_removed).map(|(_, hold)| hold).collect();
+    if gone.is_empty() {
+        return Ok((observation, lapsed));
+    }
+    lapsed.extend(gone);
+    let held = before.without(&lapsed).holds;
+    Ok((observe(engine, context(&held)).await?, lapsed))
+}
+
+/// When the engine removed volumes last, as far as it still knows.
+async fn removed(engine: &Engine) -> BTreeMap<VolumeName, DateTime<Utc>> {
+    let past = engine.past().await.unwrap_or_else(|error| {
+        tracing::debug!(%error, "what the engine removed is not known, so every hold is on what has its name");
+        Past::default()
+    });
+    let of = |(event, at): (Event, DateTime<Utc>)| match event {
+        Event::Removed { volume, .. } => Some((volume, at)),
+        Event::Container { .. } | Event::Mounted { .. } | Event::Made { .. } => None,
+    };
+    // Oldest first, so the last one of a name stays.
+    past.events.into_iter().filter_map(of).collect()
+}
+
+/// Notes the ledger in the quarantine directory. Where that fails, an older note stays, which says less.
+pub fn note(ledger: &mut Ledger, quarantine: &QuarantineDir) {
+    let mut noted = || -> Result<(), StepError> {
+        let on_disk = match quarantine.noted() {
+            Noted::Known(note) => Some(note.mark),
+            Noted::Nothing | Noted::Unreadable(_) => None,
+        };
+        let note = ledger.begin_note(on_disk.as_deref(), clock::read()?)?;
+        Ok(quarantine.note(&note)?)
+    };
+    if let Err(error) = noted() {
+        tracing::warn!(%error, "cannot note which ledger is in use");
+    }
+}
+
+/// The same where there may be no quarantine yet: it is made for the first note of a ledger, as far as that can be done. One that is
+/// gone later is not made for this: somebody may want to put it back. A ledger that is not the one that was noted is not noted in its
+/// place: that is for a sweep to say.
+pub fn note_below(ledger: &mut Ledger, root: &VolumesDir) {
+    let is_first = |ledger: &Ledger| -> Result<bool, StepError> {
+        Ok(ledger.read()?.lineage.is_none_or(|lineage| lineage.marks.is_empty()))
+    };
+    let open = |is_first| {
+        if is_first {
+            QuarantineDir::open_or_make(root.root(), root.root_path()).map(Some)
+        } else {
+            QuarantineDir::open_existing(root.root(), root.root_path())
+        }
+    };
+    let stands = |quarantine: &QuarantineDir, ledger: &Ledger| -> Result<Standing, StepError> {
+        let now = clock::read()?;
+        Ok(quarantine.noted().standing(&ledger.read()?, &now))
+    };
+    match is_first(ledger).and_then(|is_first| Ok(open(is_first)?)) {
+        Ok(None) => {}
+        Ok(Some(quarantine)) => match stands(&quarantine, ledger) {
+            Ok(Standing::Same) => note(ledger, &quarantine),
+            Ok(Standing::Older | Standing::Other | Standing::Unknown) => {}
+            Err(error) => tracing::warn!(%error, "cannot note which ledger is in use"),
+        },
+        Err(error) => tracing::debug!(%error, "no place to note which ledger is in use"),
+    }
+}
+
+/// The same for who knows no more than the ledger does.
+pub fn note_where_known(ledger: &mut Ledger) -> Result<(), StepError> {
+    let Some(engine) = ledger.read()?.engine else { return Ok(()) };
+    match VolumesDir::open(&engine.root) {
+        Ok(root) => note_below(ledger, &root),
+        Err(error) => tracing::debug!(%error, "no place to note which ledger is in use"),
+    }
+    Ok(())
+}
+
+/// What was bound to a docker root that was copied.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Bound {
+    /// How many holds.
+    pub holds: usize,
+    /// How many entries.
+    pub entries: usize,
+    /// Entries that were not, and why.
+    pub left: Vec<String>,
+}
+
+/// Binds the holds and the entries of a docker root to its directories as they are now: by name, and an entry only where the owner
+/// of its data is the one that its manifest names.
+///
+/// `engine` is the one that answers, with its docker root; without an answer it is the one that the ledger knows. Nothing when the
+/// directories are those that the ledger knows, or those of another engine.
+pub async fn bind_anew(
+    ledger: &mut Ledger,
+    engine: Option<KnownEngine>,
+    whoami: &str,
+) -> Result<Bound, super::SweepError> {
+    let remembered = ledger.read()?;
+    let (Some(known), Some(before)) = (remembered.engine, remembered.places) else {
+        return Ok(Bound::default());
+    };
+    let engine = engine.unwrap_or_else(|| known.clone());
+    if engine.id != known.id {
+        return Ok(Bound::default());
+    }
+    let root = VolumesDir::open(&engine.root)
+        .map_err(|error| StepError::Refused(format!("{error}; acknowledge again when it is there")))?;
+    let quarantine = QuarantineDir::open_existing(root.root(), root.root_path())?;
+    if !places(&root, quarantine.as_ref())?.differ_from(&before) {
+        return Ok(Bound::default());
+    }
+    let now = clock::read()?.wall;
+    let mut bound = Bound::default();
+    if let Some(quarantine) = &quarantine {
+        let waiting = |holder: &str| tracing::warn!("waiting for {holder}, which changes the quarantine");
+        let _lock = quarantine.lock(whoami, super::LOCK_PATIENCE, waiting).await?;
+        for entry in quarantine.entries()? {
+            if let Entry::Known(manifest) = entry {
+                bind_entry(&manifest, quarantine, &root, now, &mut bound)?;
+            }
+        }
+    }
+    bound.holds = ledger.bind_holds(|target| match target {
+        HoldTarget::Volume { name, .. } => {
+            root.observe(name).directory.map(|facts| VolumeIdentity::Directory(facts.identity))
+        }
+        HoldTarget::Entry { .. } => None,
+    })?;
+    Ok(bound)
+}
+
+fn bind_entry(
+    manifest: &Manifest,
+    quarantine: &QuarantineDir,
+    root: &VolumesDir,
+    now: DateTime<Utc>,
+    bound: &mut Bound,
+) -> Result<(), QuarantineError> {
+    match manifest.state {
+        EntryState::Quarantined
+        | EntryState::Moving
+        | EntryState::InDoubt { .. }
+        | EntryState::Restoring { .. } => {}
+        // It marks a volume, which is another one by now: the next sweep releases it.
+        EntryState::InPlace | EntryState::InPlaceInDoubt { .. } => return Ok(()),
+    }
+    let Some(data) = quarantine.data_facts(&manifest.entry)? else { return Ok(()) };
+    if data.identity.is_same(&manifest.data_directory) {
+        return Ok(());
+    }
+    let path = quarantine.path_of(&manifest.entry).join("data");
+    if !data.is_directory || data.ownership != manifest.ownership {
+        let why = "has another owner or mode than its manifest names, so it is left as it is";
+        bound.left.push(format!("entry {}: {} {why}", manifest.entry, path.display()));
+        return Ok(());
+    }
+    // Of a move that was interrupted: the emptied directory of the volume.
+    let emptied = root.observe(&manifest.name);
+    let volume_directory = match (emptied.directory, emptied.data) {
+        (Some(facts), None) => facts.identity,
+        (Some(_) | None, _) => manifest.volume_directory,
+    };
+    quarantine.write_manifest(&Manifest {
+        volume_directory,
+        data_directory: data.identity,
+        // A copy has new times everywhere, which are no uses.
+        at_rest_since: Some(now),
+        ..manifest.clone()
+    })?;
+    bound.entries += 1;
+    Ok(())
+}
