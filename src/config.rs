@@ -14,6 +14,7 @@
 //! | `policy.rs` | mode, limits and classes |
 //! | `metrics.rs` | where metrics and health are served |
 //! | `rules.rs` | rules and their conditions |
+//! | `passing.rs` | containers that only pass by |
 //! | `warnings.rs` | what is allowed and probably not meant |
 //! | `duration.rs` | `7d`, `1d12h` |
 
@@ -29,6 +30,7 @@ pub mod duration;
 mod keys;
 mod metrics;
 mod mistake;
+mod passing;
 mod policy;
 mod reader;
 mod rules;

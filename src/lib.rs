@@ -64,7 +64,10 @@
 //! - **I11** A name used again never inherits the old volume's clock, hold or quarantine.
 //! - **I12** Every volume in every plan has a typed reason; every change is in the history, with who held it last.
 //! - **I14** One thing that cannot be known holds what it may concern, and nothing else. A single odd container, mount, name or
-//!   volume never stops the report, nor the collection of what it cannot concern, and is named.
+//!   volume never stops the report, nor the collection of what it cannot concern; when it must, one sentence names it and the way
+//!   out.
+//! - **I15** Freeing space needs no space: a full disk, a full inode table or a ledger that cannot be written stops moves, never
+//!   deletions that are due or ordered.
 
 #![cfg_attr(test, allow(clippy::disallowed_methods, reason = "tests have effects"))]
 

@@ -6,6 +6,8 @@ use super::context::Context;
 use super::{CliError, Exit, output};
 use crate::config::duration::spell;
 use crate::config::{ScheduleSettings, Settings};
+use crate::gc::orphans;
+use crate::gc::passing::Passing;
 use crate::gc::plan::Order;
 use crate::gc::policy::{Disposition, LabelMatch, Match, Policy};
 use crate::gc::spoken::spoken;
@@ -58,6 +60,9 @@ pub(super) async fn run(context: &Context<'_>) -> Result<Exit, CliError> {
     for refusal in &look.refusals {
         line(&mut text, "refused", &format!("{}: {}", spoken(refusal.word), safe(&refusal.text)));
     }
+    if let Some(held) = look.held_back() {
+        line(&mut text, "held back", &format!("{}: {}", orphans::WORD, held.text));
+    }
     if look.refusals.is_empty() {
         line(&mut text, "verdict", "a sweep can act here");
     }
@@ -77,7 +82,7 @@ fn blind_to_reads(settings: &Settings, root: Option<&VolumesDir>) -> Option<Stri
 }
 
 fn in_force(text: &mut String, settings: &Settings) {
-    let Policy { mode, rules, anonymous, named, limits } = &settings.policy;
+    let Policy { mode, rules, anonymous, named, limits, passing } = &settings.policy;
     line(text, "mode", mode.word());
     let ScheduleSettings { schedule, jitter, .. } = &settings.schedule;
     line(text, "schedule", &format!("{schedule}, jitter {}", spell(*jitter)));
@@ -92,6 +97,9 @@ fn in_force(text: &mut String, settings: &Settings) {
     }
     line(text, "anonymous volumes", &disposition(*anonymous));
     line(text, "named volumes", &disposition(*named));
+    for one in passing {
+        line(text, "passing containers", &traits(one));
+    }
     line(
         text,
         "limits",
@@ -108,7 +116,7 @@ fn in_force(text: &mut String, settings: &Settings) {
         text,
         "sudden orphans",
         &format!(
-            "held when more than {}, and at least {} % of those with a holder, lose it between two sweeps",
+            "held when more than {}, and at least {} % of those with a holder, lose it between two sweeps and nobody sees why",
             limits.sudden_orphans, limits.sudden_orphan_share
         ),
     );
@@ -122,21 +130,36 @@ fn in_force(text: &mut String, settings: &Settings) {
     line(text, "containers on disk", &format!("acknowledged: {acknowledged}"));
 }
 
-/// All of them must hold; of the values of one, any.
 fn conditions(conditions: &Match) -> String {
-    let Match { volume, label: labels, compose_project, class } = conditions;
-    let globs = |globs: &[GlobMatcher]| globs.iter().map(|glob| glob.glob().glob().to_owned()).collect();
+    let Match { volume, label, compose_project, class } = conditions;
+    spelled(&[
+        ("volume", globs(volume)),
+        ("label", labels(label)),
+        ("compose_project", globs(compose_project)),
+        ("class", class.iter().map(|class| class.word().to_owned()).collect()),
+    ])
+}
+
+fn traits(passing: &Passing) -> String {
+    let Passing { image, label, container } = passing;
+    spelled(&[("image", globs(image)), ("label", labels(label)), ("container", globs(container))])
+}
+
+fn globs(globs: &[GlobMatcher]) -> Vec<String> {
+    globs.iter().map(|glob| glob.glob().glob().to_owned()).collect()
+}
+
+fn labels(labels: &[LabelMatch]) -> Vec<String> {
     let label = |label: &LabelMatch| match &label.value {
         Some(value) => format!("{}={}", label.key, value.glob().glob()),
         None => label.key.clone(),
     };
-    let given: [(&str, Vec<String>); 4] = [
-        ("volume", globs(volume)),
-        ("label", labels.iter().map(label).collect()),
-        ("compose_project", globs(compose_project)),
-        ("class", class.iter().map(|class| class.word().to_owned()).collect()),
-    ];
-    let told = given.into_iter().filter(|(_, values)| !values.is_empty()).map(|(key, values)| {
+    labels.iter().map(label).collect()
+}
+
+/// All of them must hold; of the values of one, any.
+fn spelled(given: &[(&str, Vec<String>)]) -> String {
+    let told = given.iter().filter(|(_, values)| !values.is_empty()).map(|(key, values)| {
         let values: Vec<String> = values.iter().map(|value| format!("\"{}\"", safe(value))).collect();
         format!("{key} {}", values.join(" or "))
     });
@@ -174,6 +197,9 @@ match = { volume = ["ci-*", "test-*"], label = ["com.example.ci=nightly-*", "x"]
 quarantine_after = "1d"
 delete_after = "3d"
 in_place = true
+[[passing]]
+image = "restic/*"
+label = "com.example.role=backup"
 [limits]
 sudden_orphans = 12
 sudden_orphan_share = "60%"
@@ -195,8 +221,9 @@ rule ci             quarantined after 1d, deleted 3d later, in place where it ca
                     match volume "ci-*" or "test-*", and label "com.example.ci=nightly-*" or "x", and compose_project "ci", and class "named"
 anonymous volumes   quarantined after 7d, deleted 14d later
 named volumes       kept
+passing containers  image "restic/*", and label "com.example.role=backup"
 limits              grace at least 1d, 3 sightings, 20 volumes or 10 % a sweep, gaps up to 2d count as watched
-sudden orphans      held when more than 12, and at least 60 % of those with a holder, lose it between two sweeps
+sudden orphans      held when more than 12, and at least 60 % of those with a holder, lose it between two sweeps and nobody sees why
 used data           kept in quarantine when it was changed or read there
 containers on disk  acknowledged: 0eec, 396184
 "#;

@@ -102,6 +102,11 @@ impl<'a> Context<'a> {
         }
     }
 
+    /// The ledger, for a pass: one that cannot be written stops no deletion (I15).
+    pub(super) fn ledger_for_pass(&self) -> Result<Ledger, CliError> {
+        Ok(Ledger::open_for_pass(&self.state_dir)?)
+    }
+
     /// The ledger, for changing it.
     pub(super) fn ledger(&self) -> Result<Ledger, CliError> {
         Ok(Ledger::open(&self.state_dir)?)

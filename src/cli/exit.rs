@@ -147,6 +147,7 @@ fn of_quarantine(error: &QuarantineError) -> Exit {
     match error {
         QuarantineError::NewerManifest { .. } | QuarantineError::DamagedManifest { .. } => Exit::Refused,
         QuarantineError::Io { .. }
+        | QuarantineError::NotRenamed { .. }
         | QuarantineError::Exists { .. }
         | QuarantineError::NotEmpty { .. }
         | QuarantineError::Mounted { .. }
@@ -162,6 +163,7 @@ fn of_step(error: &StepError) -> Exit {
         StepError::Quarantine(error) => match error {
             QuarantineError::Exists { .. } => Exit::Refused,
             QuarantineError::Io { .. }
+            | QuarantineError::NotRenamed { .. }
             | QuarantineError::NewerManifest { .. }
             | QuarantineError::DamagedManifest { .. }
             | QuarantineError::NotEmpty { .. }

@@ -7,6 +7,7 @@ use tokio::sync::watch;
 use super::CliError;
 use super::context::Context;
 use crate::config::Settings;
+use crate::gc::orphans;
 use crate::host::replace::replace;
 use crate::metrics::Exporter;
 use crate::report::document::Sizes;
@@ -29,7 +30,9 @@ pub(super) fn write(context: &Context<'_>, look: &Look, sizes: &Sizes, file: &Pa
     let totals = context.ledger_reader()?.map(|reader| reader.totals()).transpose()?;
     let seen = Seen::new(look);
     let measured = measured(&seen, sizes);
-    let refusals: Vec<&'static str> = look.refusals.iter().map(|refusal| refusal.word).collect();
+    let held_back = look.held_back().map(|_| orphans::WORD);
+    let refusals: Vec<&'static str> =
+        look.refusals.iter().map(|refusal| refusal.word).chain(held_back).collect();
     let figures = Figures {
         seen: Some(&seen),
         measured: &measured,

@@ -46,7 +46,8 @@ pub(super) async fn run(context: &Context<'_>, arguments: &Arguments) -> Result<
     }
     let is_anything_due =
         report.totals.due_quarantine + report.totals.due_release + report.totals.due_delete > 0;
-    Ok(match (arguments.detailed_exit_code, report.refusals.is_empty(), is_anything_due) {
+    let is_braked = !report.refusals.is_empty() || !report.held_back.is_empty();
+    Ok(match (arguments.detailed_exit_code, !is_braked, is_anything_due) {
         (true, false, _) => Exit::Refused,
         (true, true, true) => Exit::WouldChange,
         (true, true, false) | (false, _, _) => Exit::Done,

@@ -15,7 +15,7 @@ use passes::Passes;
 pub(super) async fn run(context: &Context<'_>) -> Result<Exit, CliError> {
     let (settings, file) = context.settings()?;
     // A ledger that cannot be used is found now, not at the first sweep.
-    drop(context.ledger()?);
+    check_ledger(context)?;
     warn(&settings);
     tracing::info!(
         mode = settings.policy.mode.word(),
@@ -32,6 +32,19 @@ pub(super) async fn run(context: &Context<'_>) -> Result<Exit, CliError> {
     service::run(&passes, schedule, &status, &stop).await?;
     tracing::info!("stopped");
     Ok(Exit::Done)
+}
+
+/// One that cannot be written is still good for deletions that are due (I15); where there is none to read either, nothing ever is.
+fn check_ledger(context: &Context<'_>) -> Result<(), CliError> {
+    let Err(error) = context.ledger() else { return Ok(()) };
+    match context.ledger_reader() {
+        Ok(Some(_)) => {
+            drop(context.ledger_for_pass()?);
+            tracing::error!(%error, "until the ledger can be written, nothing is moved, and only what is due is deleted");
+            Ok(())
+        }
+        Ok(None) | Err(_) => Err(error),
+    }
 }
 
 fn warn(settings: &Settings) {

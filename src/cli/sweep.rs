@@ -11,6 +11,7 @@ use tokio_util::sync::CancellationToken;
 use super::context::{Context, whoami};
 use super::{CliError, Exit, output};
 use crate::gc::entry::EntryId;
+use crate::gc::orphans;
 use crate::gc::plan::Order;
 use crate::gc::policy::Mode;
 use crate::gc::spoken::spoken;
@@ -41,7 +42,7 @@ pub(super) async fn run(context: &Context<'_>, arguments: &Arguments) -> Result<
 pub(super) async fn pass(context: &Context<'_>, command: &str, order: &Order) -> Result<Exit, CliError> {
     let (settings, _) = context.settings()?;
     let engine = context.changing_engine(&settings).await?;
-    let mut ledger = context.ledger()?;
+    let mut ledger = context.ledger_for_pass()?;
     let stop = CancellationToken::new();
     stop_on_signal(&stop)?;
     let whoami = whoami(command);
@@ -58,7 +59,7 @@ pub(super) async fn pass(context: &Context<'_>, command: &str, order: &Order) ->
         tracing::warn!("{}", safe(alert));
     }
     output::print(&told(&swept, settings.policy.mode, order))?;
-    let exit = exit_of(&swept);
+    let exit = exit_of(&swept, order);
     Ok(if exit == Exit::Done { exit_of_order(&swept, order) } else { exit })
 }
 
@@ -87,13 +88,23 @@ pub(super) fn stop_on_signal(stop: &CancellationToken) -> Result<(), CliError> {
     Ok(())
 }
 
-fn exit_of(swept: &Swept) -> Exit {
+fn exit_of(swept: &Swept, order: &Order) -> Exit {
     if !swept.look.refusals.is_empty() {
         Exit::Refused
     } else if swept.has_failures() {
         Exit::StepsFailed
+    } else if is_for_all(order) && swept.look.held_back().is_some() {
+        Exit::Refused
     } else {
         Exit::Done
+    }
+}
+
+/// Whether it is about whatever is due, and not about some volumes or entries alone.
+fn is_for_all(order: &Order) -> bool {
+    match order {
+        Order::Scheduled | Order::Pinned { .. } => true,
+        Order::Quarantine(_) | Order::Delete(_) | Order::DeleteTouched(_) => false,
     }
 }
 
@@ -107,7 +118,8 @@ fn exit_of_order(swept: &Swept, order: &Order) -> Exit {
             ids.iter().map(|id| plan.entries.get(id.as_str())).collect()
         }
     };
-    let was_left = swept.done.iter().any(|done| matches!(done, Done::Left(..) | Done::Kept(..)));
+    let was_left = swept.halted.is_some()
+        || swept.done.iter().any(|done| matches!(done, Done::Left(..) | Done::Kept(..)));
     if verdicts.iter().any(Option::is_none) {
         Exit::Failed
     } else if was_left || verdicts.iter().flatten().any(|verdict| verdict.action == Action::Keep) {
@@ -144,8 +156,17 @@ fn told(swept: &Swept, mode: Mode, order: &Order) -> String {
     if swept.look.refusals.is_empty() {
         lines.extend(not_done(swept, mode, order));
     }
+    if let Some(held) = swept.look.held_back().filter(|_| is_for_all(order)) {
+        lines.push(format!("held back ({}): {}", orphans::WORD, held.text));
+    }
     if lines.is_empty() {
         lines.push(nothing_due(swept));
+    }
+    if let Some(why) = &swept.unwritten {
+        lines.push(format!(
+            "this sweep is not written down, and the next one that can catches up: {}",
+            safe(why)
+        ));
     }
     lines.push(String::new());
     lines.join("\n")
@@ -203,6 +224,9 @@ fn not_done(swept: &Swept, mode: Mode, order: &Order) -> Vec<String> {
             "{left_by_mode} due, but mode = \"{}\" does not permit it; `volgc report` shows what",
             mode.word()
         ));
+    }
+    if let Some(why) = &swept.halted {
+        lines.push(format!("moved no more than that: {}", safe(why)));
     }
     if swept.stopped {
         lines.push("stopped before everything was done; the next sweep goes on".to_owned());

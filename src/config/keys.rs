@@ -13,7 +13,17 @@ const DECISION: [&str; 3] = ["keep", "quarantine_after", "delete_after"];
 
 pub(super) static TOP: Table = Table {
     title: "",
-    keys: &["mode", "docker", "schedule", "policy", "rule", "limits", "containers_on_disk", "metrics"],
+    keys: &[
+        "mode",
+        "docker",
+        "schedule",
+        "policy",
+        "rule",
+        "passing",
+        "limits",
+        "containers_on_disk",
+        "metrics",
+    ],
 };
 pub(super) static DOCKER: Table = Table { title: "[docker]", keys: &["host"] };
 pub(super) static SCHEDULE: Table =
@@ -27,6 +37,7 @@ pub(super) static RULE: Table = Table {
 };
 pub(super) static MATCH: Table =
     Table { title: "`match`", keys: &["volume", "label", "compose_project", "class"] };
+pub(super) static PASSING: Table = Table { title: "[[passing]]", keys: &["image", "label", "container"] };
 pub(super) static LIMITS: Table = Table {
     title: "[limits]",
     keys: &[
@@ -45,7 +56,7 @@ pub(super) static CONTAINERS_ON_DISK: Table =
 pub(super) static METRICS: Table = Table { title: "[metrics]", keys: &["listen", "allow_non_loopback"] };
 
 /// All of them. `rule`, `docker` and the like are keys of the top as well.
-pub(super) static ALL: [&Table; 11] = [
+pub(super) static ALL: [&Table; 12] = [
     &TOP,
     &DOCKER,
     &SCHEDULE,
@@ -54,6 +65,7 @@ pub(super) static ALL: [&Table; 11] = [
     &NAMED,
     &RULE,
     &MATCH,
+    &PASSING,
     &LIMITS,
     &CONTAINERS_ON_DISK,
     &METRICS,
@@ -79,6 +91,7 @@ impl Table {
         match unknown {
             "mode" => return "`mode` belongs at the top of the file, before the first [table]".to_owned(),
             "rule" => return "write each rule under a [[rule]] of its own".to_owned(),
+            "passing" => return "write each of them under a [[passing]] of its own".to_owned(),
             table if TOP.keys.contains(&table) => {
                 return format!("write it as a table of its own, [{table}]");
             }

@@ -5,6 +5,7 @@ use std::time::Duration;
 use super::duration::spell;
 use super::keys;
 use super::mistake::Place;
+use super::passing;
 use super::reader::{Given, Reader, Section, unknown_word};
 use super::rules;
 use crate::gc::policy::{Disposition, Limits, Mode, Policy};
@@ -29,6 +30,7 @@ pub(super) fn built_in() -> Policy {
             sudden_orphan_share: 50,
             reads: Reads::Count,
         },
+        passing: Vec::new(),
     }
 }
 
@@ -48,7 +50,8 @@ pub(super) fn read(reader: &mut Reader<'_>, top: &Section<'_>) -> Policy {
     let named = class("named", &keys::NAMED, built_in.named);
     graces.judge_built_in(reader);
     let rules = rules::read(reader, top, &graces);
-    Policy { mode, rules, anonymous, named, limits }
+    let passing = passing::read(reader, top);
+    Policy { mode, rules, anonymous, named, limits, passing }
 }
 
 fn mode(word: &str) -> Result<Mode, String> {

@@ -131,7 +131,7 @@ fn conditions(reader: &mut Reader<'_>, rule: &Section<'_>) -> Option<Match> {
 }
 
 /// Reads every text; the errors are noted at their places.
-fn each<T>(
+pub(super) fn each<T>(
     reader: &mut Reader<'_>,
     texts: Vec<(String, Place)>,
     read: impl Fn(&str) -> Result<T, String>,
@@ -156,7 +156,7 @@ fn volume_glob(text: &str) -> Result<GlobMatcher, String> {
     glob("volume", text)
 }
 
-fn glob(key: &str, text: &str) -> Result<GlobMatcher, String> {
+pub(super) fn glob(key: &str, text: &str) -> Result<GlobMatcher, String> {
     if text.trim() != text || text.is_empty() {
         return Err(format!("`{key}` is empty or has blanks around it; write a pattern such as `ci-*`"));
     }
@@ -179,7 +179,7 @@ fn pattern(text: &str) -> Result<GlobMatcher, String> {
     Ok(glob.compile_matcher())
 }
 
-fn label_match(text: &str) -> Result<LabelMatch, String> {
+pub(super) fn label_match(text: &str) -> Result<LabelMatch, String> {
     let (key, value) = text.split_once('=').map_or((text, None), |(key, value)| (key, Some(value)));
     if key.is_empty() {
         return Err(format!("the label `{text}` has no key; write `key` or `key=value`"));

@@ -11,6 +11,7 @@ mod durations;
 mod manual;
 mod metrics;
 mod mistakes;
+mod passing;
 mod rules;
 mod shown;
 mod warnings;
@@ -101,7 +102,7 @@ fn every_key_is_in_the_example_file() {
     let (tree, errors) = DeTable::parse_recoverable(&text);
     assert!(errors.is_empty(), "{errors:?}");
     let root = toml::Spanned::new(0..0, DeValue::Table(tree.into_inner()));
-    let paths: [(&keys::Table, &[&str]); 11] = [
+    let paths: [(&keys::Table, &[&str]); 12] = [
         (&keys::TOP, &[]),
         (&keys::DOCKER, &["docker"]),
         (&keys::SCHEDULE, &["schedule"]),
@@ -110,6 +111,7 @@ fn every_key_is_in_the_example_file() {
         (&keys::NAMED, &["policy", "named"]),
         (&keys::RULE, &["rule"]),
         (&keys::MATCH, &["rule", "match"]),
+        (&keys::PASSING, &["passing"]),
         (&keys::LIMITS, &["limits"]),
         (&keys::CONTAINERS_ON_DISK, &["containers_on_disk"]),
         (&keys::METRICS, &["metrics"]),
@@ -144,7 +146,7 @@ fn every_key_is_in_the_example_file() {
 fn what_the_example_file_has_commented_out_can_be_put_in_force() {
     let settings = good(&uncommented("interval"));
     assert_eq!(settings.host.as_deref(), Some("unix:///var/run/docker.sock"));
-    assert_eq!(settings.policy.rules.len(), 4);
+    assert_eq!((settings.policy.rules.len(), settings.policy.passing.len()), (4, 2));
     assert_eq!(settings.warnings(), Vec::<String>::new());
     assert_eq!(good(&uncommented("cron")).schedule.text, "every 1h");
 }

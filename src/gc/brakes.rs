@@ -2,6 +2,7 @@
 
 use super::ledger::LedgerState;
 use super::lineage::{Noted, Places, Standing};
+use super::orphans;
 use super::policy::Limits;
 
 /// The whole picture, as far as a brake looks at it.
@@ -17,6 +18,8 @@ pub struct EngineFacts {
     pub live_restore: Option<bool>,
     /// How many containers it lists.
     pub containers: u64,
+    /// How many containers that held a volume at the last sweep nobody saw end, when it lists none.
+    pub unseen_ends: usize,
     /// Whether it is Podman.
     pub is_podman: bool,
     /// Whether it runs as an ordinary user.
@@ -51,8 +54,8 @@ pub struct Refusal {
     pub text: String,
 }
 
-/// The word of every refusal there is.
-pub const WORDS: [&str; 8] = [
+/// The word of every brake there is. The last one refuses no sweep, but holds some volumes back; see [`super::orphans`].
+pub const WORDS: [&str; 9] = [
     "root_not_here",
     "podman",
     "rootless",
@@ -61,6 +64,7 @@ pub const WORDS: [&str; 8] = [
     "other_ledger",
     "empty_container_list",
     "live_restore",
+    orphans::WORD,
 ];
 
 /// The first version whose reference counts survive a restart under live-restore (moby 44231, 44237, 44238).
@@ -164,12 +168,15 @@ fn other_ledger(facts: &EngineFacts, ledger: &LedgerState) -> Option<Refusal> {
 
 fn empty_list(facts: &EngineFacts, ledger: &LedgerState, limits: &Limits) -> Option<Refusal> {
     let before = ledger.last_containers?;
-    (facts.containers == 0 && before > u64::from(limits.sudden_orphans)).then(|| Refusal {
+    let is_sudden = before > u64::from(limits.sudden_orphans) && facts.unseen_ends > 0;
+    (facts.containers == 0 && is_sudden).then(|| Refusal {
         word: "empty_container_list",
         doubt: Doubt::References,
         text: format!(
-            "the engine lists no container at all, and there were {before} at the last sweep. If they were all removed on \
-             purpose, run `volgc acknowledge`; else find out why the engine does not show them"
+            "the engine lists no container at all, there were {before} at the last sweep, and nobody saw {} of them end that \
+             held volumes. If they were all removed on purpose, run `volgc acknowledge`; else find out why the engine does \
+             not show them",
+            facts.unseen_ends
         ),
     })
 }
@@ -225,6 +232,7 @@ mod tests {
             version: "26.1.5+dfsg1".to_owned(),
             live_restore: Some(false),
             containers: 3,
+            unseen_ends: 0,
             is_podman: false,
             is_rootless: false,
             root_problem: None,
@@ -313,10 +321,12 @@ mod tests {
     #[test]
     fn an_empty_list_is_refused_when_there_were_many() {
         let ledger = |count| LedgerState { last_containers: Some(count), ..LedgerState::default() };
-        let none = EngineFacts { containers: 0, ..facts() };
+        let none = EngineFacts { containers: 0, unseen_ends: 1, ..facts() };
         assert_eq!(words(&none, &ledger(11)), ["empty_container_list"]);
         assert_eq!(words(&none, &ledger(10)), Vec::<&str>::new());
         assert_eq!(words(&facts(), &ledger(11)), Vec::<&str>::new());
+        // All that held a volume were seen to end.
+        assert_eq!(words(&EngineFacts { unseen_ends: 0, ..none }, &ledger(11)), Vec::<&str>::new());
     }
 
     #[test]

@@ -7,9 +7,11 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use super::entry::{Entry, EntryId, EntryState, Manifest};
+use super::ledger::VolumeRecord;
 use super::plan::{Order, Plan, Situation};
 use super::policy::{Decision, Disposition, Mode};
 use super::touched::{Manner, Reads};
+use super::turns::Turns;
 use super::verdict::Step;
 use super::volume::{Class, Volume, VolumeIdentity, VolumeName};
 use in_place::{is_marked, reason_against_end, reason_against_mark, reason_against_release};
@@ -31,12 +33,18 @@ pub struct Violation {
 #[derive(Debug, PartialEq, Eq)]
 pub struct ApprovedPlan {
     steps: Vec<Step>,
+    in_line: Vec<Step>,
 }
 
 impl ApprovedPlan {
     /// The steps, deletions last, so that room is not made before everything else is safe.
     pub fn into_steps(self) -> Vec<Step> {
         self.steps
+    }
+
+    /// The same, and who has the turn of a step that is left.
+    pub fn into_turns(self) -> Turns {
+        Turns::new(self.steps, self.in_line)
     }
 }
 
@@ -50,7 +58,9 @@ pub fn approve(plan: &Plan, situation: Situation<'_>, order: &Order) -> Result<A
         Order::Quarantine(_) | Order::Delete(_) | Order::DeleteTouched(_) => true,
     };
     check_totality(plan, situation, &mut violations);
-    for step in &steps {
+    // What is in line may be carried out as well, so it is held to the same.
+    let in_line = plan.steps_in_line();
+    for step in steps.iter().chain(&in_line) {
         let reason = match step {
             Step::Quarantine(name) => reason_against_quarantine(situation, name, by_hand),
             Step::Release(id) => reason_against_release(situation, id),
@@ -67,7 +77,7 @@ pub fn approve(plan: &Plan, situation: Situation<'_>, order: &Order) -> Result<A
     if !by_hand {
         check_limits(&steps, situation, &mut violations);
     }
-    if violations.is_empty() { Ok(ApprovedPlan { steps }) } else { Err(violations) }
+    if violations.is_empty() { Ok(ApprovedPlan { steps, in_line }) } else { Err(violations) }
 }
 
 /// I12: every volume has exactly one verdict, and no verdict is about a volume that was not observed.
@@ -193,7 +203,7 @@ fn reason_against_quarantine(situation: Situation<'_>, name: &VolumeName, by_han
         return Some(("I2", "a label keeps it"));
     };
     let record = situation.ledger.volumes.get(name);
-    if record.is_some_and(|record| record.suspected_since.is_some()) {
+    if record.is_some_and(|record| is_suspected(situation, record, disposition)) {
         return Some(("I2", "the sudden-orphan brake holds it"));
     }
     if volume.class == Class::Unlisted && !is_named_as_unlisted(situation, rule.as_deref()) {
@@ -231,7 +241,8 @@ fn reason_against_delete(situation: Situation<'_>, id: &EntryId, by_hand: bool) 
         match entry {
             // Its deletion was approved before it was begun.
             Entry::Deleting(deleting) if deleting == id => {
-                return situation.quarantine.held.get(id).map(|_| ("I1", "something holds its data"));
+                let held = situation.quarantine.held.get(id).map(|_| ("I1", "something holds its data"));
+                return held.or_else(|| reason_against_deleting_it(situation, id));
             }
             Entry::Known(known) if known.entry == *id => manifest = Some(known),
             Entry::Known(_) | Entry::Deleting(_) | Entry::Damaged { .. } => {}
@@ -254,6 +265,9 @@ fn reason_against_delete(situation: Situation<'_>, id: &EntryId, by_hand: bool) 
     if situation.ledger.hold_on_entry(id, situation.now).is_some() {
         return Some(("I1", "an operator holds it"));
     }
+    if let Some(objection) = reason_against_deleting_it(situation, id) {
+        return Some(objection);
+    }
     let is_volume = situation.inventory.volume(&manifest.name).is_some();
     if !is_volume && !situation.inventory.references(&manifest.name).is_empty() {
         return Some(("I1", "something names its volume"));
@@ -265,6 +279,21 @@ fn reason_against_delete(situation: Situation<'_>, id: &EntryId, by_hand: bool) 
         return Some(("I11", "its name is in use again"));
     }
     reason_against_its_end_now(situation, manifest, &volume_of(manifest))
+}
+
+fn reason_against_deleting_it(situation: Situation<'_>, id: &EntryId) -> Objection {
+    situation.quarantine.undeletable.contains_key(id).then_some(("I14", "it cannot be deleted whole"))
+}
+
+/// Whether the sudden-orphan brake holds a volume: until it was watched for twice its grace period, and for a day.
+fn is_suspected(situation: Situation<'_>, record: &VolumeRecord, disposition: Disposition) -> bool {
+    let grace = match disposition {
+        Disposition::Collect { quarantine_after, .. } => quarantine_after,
+        Disposition::Keep => Duration::ZERO,
+    };
+    let whole = grace.max(situation.policy.limits.min_grace).saturating_mul(2).max(Duration::from_hours(24));
+    let is_watched = record.unreferenced.as_ref().is_some_and(|clock| clock.watched >= whole);
+    record.suspected_since.is_some() && !is_watched
 }
 
 /// Policy and clock of an entry.

@@ -7,7 +7,7 @@ use rayon::slice::ParallelSliceMut as _;
 
 use super::entry::EntryId;
 use super::odd::OddVolume;
-use super::reference::{Holder, Reference, Witness};
+use super::reference::{Holder, HolderKind, Reference, Witness};
 use super::spoken::spoken;
 use super::volume::{Unmovable, Volume, VolumeName};
 
@@ -71,6 +71,7 @@ pub struct Inventory {
     notes: Vec<String>,
     odd: Vec<OddVolume>,
     alerts: Vec<String>,
+    passers: BTreeSet<String>,
 }
 
 impl Inventory {
@@ -114,7 +115,8 @@ impl Inventory {
             return Err(IncompleteInventory::DuplicateVolume(twice.name.clone()));
         }
         let volumes = volumes.into_iter().map(|volume| (volume.name.clone(), volume)).collect();
-        Ok(Self { taken_at, engine, volumes, references, entry_holders, notes, odd: Vec::new(), alerts })
+        let (odd, passers) = (Vec::new(), BTreeSet::new());
+        Ok(Self { taken_at, engine, volumes, references, entry_holders, notes, odd, alerts, passers })
     }
 
     /// The same, with the volumes whose names cannot be used.
@@ -162,6 +164,37 @@ impl Inventory {
     /// Who holds the volume of that name; empty is our finding *unreferenced*.
     pub fn references(&self, name: &VolumeName) -> &[Reference] {
         self.references.get(name).map_or(&[], Vec::as_slice)
+    }
+
+    /// The same, with the IDs of the containers that only pass by.
+    #[must_use]
+    pub fn with_passers(mut self, passers: BTreeSet<String>) -> Self {
+        self.passers = passers;
+        self
+    }
+
+    /// Whether this container only passes by.
+    pub fn is_passer(&self, container: &str) -> bool {
+        self.passers.contains(container)
+    }
+
+    /// Of who holds the volume of that name, those that do not only pass by.
+    pub fn lasting_references(&self, name: &VolumeName) -> impl Iterator<Item = &Reference> {
+        self.references(name).iter().filter(|reference| !self.is_passing(reference))
+    }
+
+    /// Whether it is of a container that only passes by, or of a mount in such a container.
+    fn is_passing(&self, reference: &Reference) -> bool {
+        match reference.holder.kind {
+            HolderKind::Container | HolderKind::Mount => self.is_passer(&reference.holder.id),
+            HolderKind::UnloadedContainer
+            | HolderKind::Volume
+            | HolderKind::Plugin
+            | HolderKind::Process
+            | HolderKind::Service
+            | HolderKind::UnknownSwarm
+            | HolderKind::Hold => false,
+        }
     }
 
     /// Whether a name is in use: a volume has it, or something names it although there is none.

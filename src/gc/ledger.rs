@@ -11,6 +11,7 @@ use super::entry::{EntryId, EntryState, Manifest};
 use super::holds::Hold;
 use super::inventory::Inventory;
 use super::lineage::{Lineage, Places};
+use super::obstacles::Obstacles;
 use super::policy::Limits;
 use super::reference::{HolderKind, LastHolder, Reference, Witness};
 use super::volume::{Class, Volume, VolumeIdentity, VolumeName};
@@ -112,6 +113,8 @@ pub struct LedgerState {
     pub places: Option<Places>,
     /// Whether an operator said since then that what the brakes saw is right.
     pub acknowledged: bool,
+    /// What stands in the way of steps for good.
+    pub obstacles: Obstacles,
 }
 
 /// An entry, and whether its name is in use again, which stops its clock.
@@ -142,14 +145,12 @@ impl LedgerState {
             (volume.name.clone(), self.observe_volume(volume, inventory, elapsed, now.wall))
         };
         let records: Vec<(VolumeName, VolumeRecord)> = seen.into_par_iter().map(record).collect();
-        let mut volumes: BTreeMap<VolumeName, VolumeRecord> = records.into_iter().collect();
-        self.suspect_sudden_orphans(&mut volumes, now.wall, limits);
         let engine = inventory.engine();
         Self {
             engine: Some(KnownEngine { id: engine.id.clone(), root: engine.root.clone() }),
             last_sweep: Some(now.clone()),
             last_containers: Some(containers),
-            volumes,
+            volumes: records.into_iter().collect(),
             entries: entries
                 .iter()
                 .map(|entry| self.observe_entry(*entry, inventory, elapsed, now.wall))
@@ -158,6 +159,7 @@ impl LedgerState {
             lineage: self.lineage.clone(),
             places: self.places,
             acknowledged: false,
+            obstacles: self.obstacles.clone(),
         }
     }
 
@@ -170,8 +172,11 @@ impl LedgerState {
     ) -> VolumeRecord {
         let before =
             self.volumes.get(&volume.name).filter(|record| record.identity.is_same(&volume.identity));
-        let references = inventory.references(&volume.name);
-        let mut record = observe_volume(before, &volume.identity, references, elapsed, self.span_until(now));
+        let held = Held {
+            lasting: most_telling(inventory.lasting_references(&volume.name)),
+            passing: inventory.references(&volume.name).first(),
+        };
+        let mut record = observe_volume(before, &volume.identity, held, elapsed, self.span_until(now));
         // I8: a hold that this sweep finds expired held until now.
         if self.is_held(now, |target| target.is_on_volume(&volume.name)) {
             record.unreferenced = record.unreferenced.map(|_| Clock::start(now));
@@ -197,7 +202,7 @@ impl LedgerState {
             // expiry of a hold deletes nothing.
             Some(_) if self.is_held(now, |target| target.is_on_entry(&id)) => Clock::start(now),
             Some(_) if self.is_wanted_in_place(entry.manifest, inventory, now) => Clock::start(now),
-            Some(clock) if self.stands_still(entry) => clock.clone(),
+            Some(clock) if self.stands_still(entry, inventory) => clock.clone(),
             Some(clock) => clock.tick(elapsed),
             // I9: an entry that the ledger does not know starts its whole grace period anew.
             None => Clock::start(now),
@@ -206,13 +211,13 @@ impl LedgerState {
     }
 
     /// Whether the time since the last sweep does not count for an entry.
-    fn stands_still(&self, entry: SeenEntry<'_>) -> bool {
+    fn stands_still(&self, entry: SeenEntry<'_>, inventory: &Inventory) -> bool {
         // The name runs on an empty volume, now or at the last sweep: its owner is likely to come looking for the old data.
         let name_in_use = entry.name_in_use || self.volumes.contains_key(&entry.manifest.name);
         match entry.manifest.state {
             EntryState::Quarantined => name_in_use,
-            // Its name is its own; see `is_wanted_in_place`.
-            EntryState::InPlace => false,
+            // Its name is its own; see `is_wanted_in_place`. What still holds it then only passes by.
+            EntryState::InPlace => !inventory.references(&entry.manifest.name).is_empty(),
             EntryState::Moving
             | EntryState::InDoubt { .. }
             | EntryState::Restoring { .. }
@@ -230,7 +235,7 @@ impl LedgerState {
         let is_there = inventory
             .volume(&manifest.name)
             .is_some_and(|volume| volume.class != Class::Unlisted && volume.identity.is_same(&identity));
-        let is_held = !inventory.references(&manifest.name).is_empty()
+        let is_held = inventory.lasting_references(&manifest.name).next().is_some()
             || self.is_held(now, |target| target.is_on_volume(&manifest.name));
         // The record is forgotten when the volume is marked, which it is only when nothing holds it.
         let was_held = self
@@ -238,35 +243,6 @@ impl LedgerState {
             .get(&manifest.name)
             .is_some_and(|record| record.unreferenced.is_none() || !record.identity.is_same(&identity));
         !is_there || is_held || was_held
-    }
-
-    /// The sudden-orphan brake: when many volumes lost their last holder at once, suspect the evidence, not the volumes.
-    fn suspect_sudden_orphans(
-        &self,
-        volumes: &mut BTreeMap<VolumeName, VolumeRecord>,
-        now: DateTime<Utc>,
-        limits: &Limits,
-    ) {
-        let held_before = self.volumes.values().filter(|record| record.unreferenced.is_none()).count();
-        let orphaned: Vec<VolumeName> = volumes
-            .iter()
-            .filter(|(name, record)| {
-                record.unreferenced.is_some()
-                    && self.volumes.get(*name).is_some_and(|before| {
-                        before.unreferenced.is_none() && before.identity.is_same(&record.identity)
-                    })
-            })
-            .map(|(name, _)| name.clone())
-            .collect();
-        let share = held_before.saturating_mul(limits.sudden_orphan_share as usize).div_ceil(100);
-        if orphaned.len() <= limits.sudden_orphans as usize || orphaned.len() < share {
-            return;
-        }
-        for name in orphaned {
-            if let Some(record) = volumes.get_mut(&name) {
-                record.suspected_since = Some(now);
-            }
-        }
     }
 }
 
@@ -285,17 +261,26 @@ impl Span {
     }
 }
 
+/// Who holds a volume at a sweep.
+#[derive(Debug, Clone, Copy)]
+struct Held<'a> {
+    /// The one to remember of those that use it.
+    lasting: Option<&'a Reference>,
+    /// Anybody at all; without a lasting one it only passes by.
+    passing: Option<&'a Reference>,
+}
+
 fn observe_volume(
     before: Option<&VolumeRecord>,
     identity: &VolumeIdentity,
-    references: &[Reference],
+    held: Held<'_>,
     elapsed: Duration,
     span: Span,
 ) -> VolumeRecord {
     let now = span.now;
     let first_seen_at = before.map_or(now, |record| record.first_seen_at);
     let remembered = before.and_then(|record| record.last_holder.clone());
-    if let Some(reference) = most_telling(references) {
+    if let Some(reference) = held.lasting {
         let seen = LastHolder { holder: reference.holder.clone(), seen_at: now };
         // A hold tells nothing of what the volume was for: what is known of that stays.
         let last_holder = match seen.holder.kind {
@@ -317,21 +302,26 @@ fn observe_volume(
         };
     }
     let clock = before.and_then(|record| record.unreferenced.as_ref());
+    let unreferenced = match (clock, held.passing) {
+        (Some(clock), None) => clock.tick(elapsed),
+        (None, None) => Clock::start(span.start_of_clock(remembered.as_ref())),
+        // I1: it is held, so this is no sighting, and it is not used, so the clock does not begin anew.
+        (Some(clock), Some(_)) => clock.clone(),
+        (None, Some(_)) => Clock::set_back(now),
+    };
+    let passer = held.passing.map(|passing| LastHolder { holder: passing.holder.clone(), seen_at: now });
     VolumeRecord {
         identity: identity.clone(),
         first_seen_at,
-        unreferenced: Some(clock.map_or_else(
-            || Clock::start(span.start_of_clock(remembered.as_ref())),
-            |clock| clock.tick(elapsed),
-        )),
-        last_holder: remembered,
+        unreferenced: Some(unreferenced),
+        last_holder: remembered.or(passer),
         suspected_since: before.and_then(|record| record.suspected_since),
     }
 }
 
 /// The holder worth remembering: a container before a mount, since its name tells an administrator what the volume was for.
-fn most_telling(references: &[Reference]) -> Option<&Reference> {
-    references.iter().min_by_key(|reference| {
+fn most_telling<'a>(references: impl Iterator<Item = &'a Reference>) -> Option<&'a Reference> {
+    references.min_by_key(|reference| {
         let rank = match reference.holder.kind {
             HolderKind::Container => 0,
             HolderKind::Service => 1,

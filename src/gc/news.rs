@@ -11,6 +11,7 @@ use chrono::{DateTime, Utc};
 use super::entry::{EntryState, Manifest};
 use super::inventory::Inventory;
 use super::ledger::{Clock, LedgerState, VolumeRecord};
+use super::passing::{Passing, Traits, only_passes};
 use super::reference::{Holder, HolderKind, LastHolder};
 use super::volume::{VolumeIdentity, VolumeName};
 
@@ -53,6 +54,10 @@ pub enum Event {
         name: Option<String>,
         /// Image and labels, in one line, with the state before them.
         detail: String,
+        /// Its image, if the event has it.
+        image: Option<String>,
+        /// Its labels. Other attributes of the event may be among them.
+        labels: BTreeMap<String, String>,
         /// What it does.
         doing: Doing,
         /// When.
@@ -88,6 +93,16 @@ pub enum Event {
 struct Known {
     holder: Holder,
     volumes: BTreeSet<VolumeName>,
+    use_of: Use,
+}
+
+/// What it means for a volume that a container has it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Use {
+    /// It is used. Also of a container of which nothing else is known (I2).
+    Counts,
+    /// The container only passes by.
+    Passes,
 }
 
 /// What happened since it was asked last, put together: for each volume only the newest counts.
@@ -122,9 +137,15 @@ impl News {
 pub struct Tracker {
     containers: BTreeMap<String, Known>,
     news: News,
+    passing: Vec<Passing>,
 }
 
 impl Tracker {
+    /// Says which containers only pass by, from now on.
+    pub fn let_pass(&mut self, passing: Vec<Passing>) {
+        self.passing = passing;
+    }
+
     /// Takes one event.
     pub fn take(&mut self, event: Event) {
         match event {
@@ -140,24 +161,32 @@ impl Tracker {
                 self.news.unknown.remove(&container);
                 let known = self.known(container);
                 known.volumes.insert(volume.clone());
-                let holder = known.holder.clone();
-                self.used(volume, holder, at);
+                let (holder, use_of) = (known.holder.clone(), known.use_of);
+                if use_of == Use::Counts {
+                    self.used(volume, holder, at);
+                }
             }
-            Event::Container { id, name, detail, doing, at } => {
+            Event::Container { id, name, detail, image, labels, doing, at } => {
+                let traits = Traits { image: image.as_deref(), name: name.as_deref(), labels: &labels };
+                let passes = only_passes(&self.passing, traits);
                 let known = self.known(id.clone());
+                known.use_of = if passes { Use::Passes } else { Use::Counts };
                 if let Some(name) = name {
                     known.holder.name = name;
                 }
                 known.holder.detail = detail;
-                let Known { holder, volumes } = known.clone();
-                match doing {
-                    Doing::Created => {
+                let Known { holder, volumes, use_of } = known.clone();
+                match (doing, use_of) {
+                    (Doing::Created, Use::Counts) => {
                         self.news.unknown.insert(id, at);
                     }
-                    Doing::Started | Doing::Ended => {}
-                    Doing::Removed => {
+                    (Doing::Created, Use::Passes) | (Doing::Started | Doing::Ended, _) => {}
+                    (Doing::Removed, _) => {
                         self.containers.remove(&id);
                     }
+                }
+                if use_of == Use::Passes {
+                    return;
                 }
                 for volume in volumes {
                     self.used(volume, holder.clone(), at);
@@ -172,6 +201,9 @@ impl Tracker {
             for reference in inventory.references(&volume.name) {
                 if reference.holder.kind == HolderKind::Container {
                     self.has(&reference.holder, volume.name.clone());
+                    if inventory.is_passer(&reference.holder.id) {
+                        self.known(reference.holder.id.clone()).use_of = Use::Passes;
+                    }
                 }
             }
         }
@@ -206,6 +238,7 @@ impl Tracker {
                 detail: String::new(),
             },
             volumes: BTreeSet::new(),
+            use_of: Use::Counts,
         })
     }
 

@@ -57,6 +57,8 @@ pub struct Quarantine {
     pub entries: Vec<Entry>,
     /// Entries whose data something holds, and who.
     pub held: BTreeMap<EntryId, String>,
+    /// Entries whose data cannot be deleted whole, and what stands in the way.
+    pub undeletable: BTreeMap<EntryId, String>,
 }
 
 /// All that a plan is made from.
@@ -84,6 +86,8 @@ pub struct Plan {
     pub odd: Vec<(String, Verdict)>,
     /// Every entry of the quarantine, by the name of its directory.
     pub entries: BTreeMap<String, Verdict>,
+    /// What is due too, and only put off by a limit: the next in line of each kind first.
+    pub in_line: Vec<Step>,
     /// How far the sweep may go.
     pub mode: Mode,
     /// Whether an operator ordered it by hand, which the mode does not limit.
@@ -114,6 +118,11 @@ impl Plan {
         self.due().into_iter().filter(|step| self.permits(step)).collect()
     }
 
+    /// The steps that the mode permits and a limit puts off.
+    pub fn steps_in_line(&self) -> Vec<Step> {
+        self.in_line.iter().filter(|step| self.permits(step)).cloned().collect()
+    }
+
     fn permits(&self, step: &Step) -> bool {
         self.by_hand
             || match (self.mode, step) {
@@ -124,7 +133,7 @@ impl Plan {
 }
 
 /// Makes the plan.
-#[expect(clippy::disallowed_methods, reason = "a name that is no entry's has no clock")]
+#[expect(clippy::disallowed_methods, reason = "a name that is no entry's has no clock, and no turn")]
 pub fn plan(situation: Situation<'_>, order: &Order) -> Plan {
     let by_hand = order.is_by_hand();
     let volumes: Vec<&Volume> = situation.inventory.volumes().collect();
@@ -137,18 +146,21 @@ pub fn plan(situation: Situation<'_>, order: &Order) -> Plan {
         .iter()
         .map(|entry| (directory_of(entry), entry_verdict(situation, entry, order)))
         .collect();
+    let mut in_line = Vec::new();
     if !by_hand {
         let allowed = situation.policy.limits.steps_allowed(volumes.len().saturating_add(entries.len()));
         let watched = |name: &VolumeName| {
             situation.ledger.volumes.get(name).and_then(|record| record.unreferenced.as_ref())
         };
-        apply_limit(&mut volumes, Action::Quarantine, allowed, watched);
-        apply_limit(&mut entries, Action::Delete, allowed, |id| {
+        let waiting = apply_limit(&mut volumes, Action::Quarantine, allowed, watched);
+        in_line.extend(waiting.into_iter().map(Step::Quarantine));
+        let waiting = apply_limit(&mut entries, Action::Delete, allowed, |id| {
             EntryId::new(id.clone()).ok().and_then(|id| situation.ledger.entries.get(&id))
         });
+        in_line.extend(waiting.into_iter().filter_map(|id| EntryId::new(id).ok()).map(Step::Delete));
     }
     let odd = situation.inventory.odd().iter().map(|odd| (odd.name.clone(), odd.verdict())).collect();
-    Plan { volumes, odd, entries, mode: situation.policy.mode, by_hand }
+    Plan { volumes, odd, entries, in_line, mode: situation.policy.mode, by_hand }
 }
 
 fn directory_of(entry: &Entry) -> String {
@@ -159,13 +171,13 @@ fn directory_of(entry: &Entry) -> String {
     }
 }
 
-/// The longest unreferenced go first; the rest waits for the next sweep.
+/// The longest unreferenced go first; the rest waits for the next sweep, and is returned in its order.
 fn apply_limit<'a, Key: Ord + Clone>(
     verdicts: &mut BTreeMap<Key, Verdict>,
     action: Action,
     allowed: usize,
     clock: impl Fn(&Key) -> Option<&'a Clock>,
-) {
+) -> Vec<Key> {
     let mut due: Vec<(Duration, Key)> = verdicts
         .iter()
         .filter(|(_, verdict)| verdict.action == action && verdict.reason == Reason::GraceOver)
@@ -173,8 +185,9 @@ fn apply_limit<'a, Key: Ord + Clone>(
         .collect();
     due.sort_by(|a, b| b.0.cmp(&a.0).then_with(|| a.1.cmp(&b.1)));
     let total = due.len();
-    for (_, key) in due.into_iter().skip(allowed) {
-        if let Some(verdict) = verdicts.get_mut(&key) {
+    let waiting: Vec<Key> = due.into_iter().skip(allowed).map(|(_, key)| key).collect();
+    for key in &waiting {
+        if let Some(verdict) = verdicts.get_mut(key) {
             verdict.action = Action::Keep;
             verdict.reason = Reason::LimitPerSweep;
             verdict.detail = format!(
@@ -183,6 +196,7 @@ fn apply_limit<'a, Key: Ord + Clone>(
             .into();
         }
     }
+    waiting
 }
 
 /// A time so far off that it cannot be written is no time.

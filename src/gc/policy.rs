@@ -1,10 +1,12 @@
 //! The operator's validated intent: mode, classes, ordered rules, limits.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use globset::GlobMatcher;
 use serde::{Deserialize, Serialize};
 
+use super::passing::Passing;
 use super::touched::Reads;
 use super::volume::{Class, KEEP_LABEL, OWN_LABEL_PREFIX, Volume};
 
@@ -73,7 +75,7 @@ impl Match {
     pub fn matches(&self, volume: &Volume) -> bool {
         let conditions = [
             (!self.volume.is_empty(), self.volume.iter().any(|glob| glob.is_match(volume.name.as_str()))),
-            (!self.label.is_empty(), self.label.iter().any(|label| label.matches(volume))),
+            (!self.label.is_empty(), self.label.iter().any(|label| label.is_on(&volume.labels))),
             (
                 !self.compose_project.is_empty(),
                 volume
@@ -87,9 +89,9 @@ impl Match {
 }
 
 impl LabelMatch {
-    fn matches(&self, volume: &Volume) -> bool {
-        volume
-            .labels
+    /// Whether such a label is among these.
+    pub fn is_on(&self, labels: &BTreeMap<String, String>) -> bool {
+        labels
             .get(&self.key)
             .is_some_and(|value| self.value.as_ref().is_none_or(|pattern| pattern.is_match(value)))
     }
@@ -164,6 +166,8 @@ pub struct Policy {
     pub named: Disposition,
     /// Floors and brakes.
     pub limits: Limits,
+    /// Containers that only pass by.
+    pub passing: Vec<Passing>,
 }
 
 /// What the policy says of one volume, and which part of it said so.

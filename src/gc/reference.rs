@@ -110,7 +110,7 @@ pub fn container_detail<'a>(
 pub struct Holder {
     /// What it is.
     pub kind: HolderKind,
-    /// Its identifier: container or service ID, process ID, mount namespace.
+    /// Its identifier: container or service ID, process ID; of a mount the container it is in, else its namespace.
     pub id: String,
     /// Its name, for people.
     pub name: String,

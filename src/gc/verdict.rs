@@ -98,6 +98,8 @@ pub enum Reason {
     NotOptedIn,
     /// Its name does not say which volume it is.
     OddName,
+    /// Something in its data cannot be deleted.
+    Undeletable,
 }
 
 impl Reason {
@@ -133,6 +135,7 @@ impl Reason {
             Self::VolumeGone => "volume_gone",
             Self::NotOptedIn => "not_opted_in",
             Self::OddName => "odd_name",
+            Self::Undeletable => "undeletable",
         }
     }
 }

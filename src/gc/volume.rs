@@ -130,6 +130,14 @@ impl DirectoryIdentity {
             && self.has_birth_time == other.has_birth_time
             && (self.has_birth_time || self.device == other.device)
     }
+
+    /// Whether both are the same directory, as far as that can be told of one that we renamed ourselves, or that is where nobody but
+    /// root puts anything: then its inode is not handed out again. Without birth times it is the inode alone, as every rename
+    /// changes the change time, and a restart of the host the device number.
+    pub fn is_same_inode(&self, other: &Self) -> bool {
+        let are_told_apart = self.has_birth_time && other.has_birth_time;
+        self.inode == other.inode && (!are_told_apart || self.born_at_ns == other.born_at_ns)
+    }
 }
 
 impl DirectoryIdentity {
@@ -265,6 +273,10 @@ pub enum Unmovable {
     OptionsDiffer,
     /// The directory that the driver options are mounted on holds something of its own.
     MountPointNotEmpty,
+    /// It was tried, and the file system does not rename it into the quarantine directory (`EXDEV`).
+    RenameRefused,
+    /// It was tried, and the file system cannot rename without replacing what may be there (`EINVAL` on `RENAME_NOREPLACE`).
+    RenameUnsafe,
 }
 
 impl Unmovable {
@@ -292,6 +304,8 @@ impl Unmovable {
             Self::NotAMount => "not_a_mount",
             Self::OptionsDiffer => "options_differ",
             Self::MountPointNotEmpty => "mount_point_not_empty",
+            Self::RenameRefused => "rename_refused",
+            Self::RenameUnsafe => "rename_unsafe",
         }
     }
 
@@ -321,6 +335,13 @@ impl Unmovable {
             }
             Self::OptionsDiffer => "its opts.json and the options that the engine shows differ",
             Self::MountPointNotEmpty => "the directory that its options are mounted on is not empty itself",
+            Self::RenameRefused => {
+                "it was tried, and its file system does not rename it into the quarantine directory: it lies in a lower layer of an \
+                 overlay, or belongs to another project"
+            }
+            Self::RenameUnsafe => {
+                "it was tried, and its file system, as many in FUSE, cannot rename without replacing what may be there"
+            }
         }
     }
 }
@@ -397,6 +418,9 @@ mod tests {
         assert!(!a.is_same(&DirectoryIdentity { born_at_ns: 101, ..a }));
         let b = DirectoryIdentity { has_birth_time: false, ..a };
         assert!(!b.is_same(&DirectoryIdentity { device: 2, ..b }));
+        assert!(b.is_same_inode(&DirectoryIdentity { device: 2, born_at_ns: 101, ..b }));
+        assert!(!b.is_same_inode(&DirectoryIdentity { inode: 8, ..b }));
+        assert!(a.is_same_inode(&b) && !a.is_same_inode(&DirectoryIdentity { born_at_ns: 101, ..a }));
         assert!(!a.is_same(&b));
     }
 }

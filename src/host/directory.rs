@@ -130,6 +130,16 @@ pub fn random() -> u32 {
     }
 }
 
+/// Whether an error says that there is no room, or none for us: a full disk or inode table, a quota, a read-only mount (I15).
+pub fn is_without_room(errno: Errno) -> bool {
+    matches!(errno, Errno::NOSPC | Errno::DQUOT | Errno::ROFS)
+}
+
+/// Whether a rename failed so because the file system takes no flags, as many in FUSE (`renameat2(2)`).
+pub fn takes_no_flags(errno: Errno) -> bool {
+    matches!(errno, Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP)
+}
+
 /// A file name as the system takes it; a NUL in it is refused like a bad name.
 pub fn c_name(name: &str) -> rustix::io::Result<CString> {
     CString::new(name).map_err(|_| Errno::INVAL)

@@ -91,6 +91,10 @@ points! {
     NoteRename = "note.rename",
     /// Before the quarantine directory is synced, which names the note.
     NoteSyncDirectory = "note.sync_directory",
+    /// Before a manifest without data is written over in place, when there is no room for another file.
+    ManifestOverwrite = "manifest.overwrite",
+    /// Before that is synced.
+    ManifestOverwriteSync = "manifest.overwrite_sync",
     /// Before the data is renamed into the quarantine.
     TakeRename = "take.rename",
     /// Before what was exchanged for the data right before that rename is renamed back.
@@ -143,6 +147,10 @@ points! {
     RestoreSyncData = "restore.sync_data",
     /// Before an entry is renamed for deletion.
     DeleteRename = "delete.rename",
+    /// Before an entry is marked for deletion, when there is no room for another name.
+    DeleteMark = "delete.mark",
+    /// Before that mark is synced.
+    DeleteMarkSync = "delete.mark_sync",
     /// Before that rename is synced.
     DeleteSync = "delete.sync",
     /// Before its content is deleted.
@@ -203,6 +211,10 @@ points! {
     LedgerStartEntry = "ledger.start_entry",
     /// Before an entry is forgotten.
     LedgerForgetEntry = "ledger.forget_entry",
+    /// Before it is written down that an entry has ended.
+    LedgerEndEntry = "ledger.end_entry",
+    /// Before it is remembered what stands in the way of a step for good.
+    LedgerRememberObstacle = "ledger.remember_obstacle",
     /// Before the brakes are told that what they saw is right.
     LedgerAcknowledge = "ledger.acknowledge",
     /// Before a hold is given.

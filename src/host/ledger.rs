@@ -13,11 +13,13 @@
 mod columns;
 mod error;
 mod lineage;
+mod obstacles;
 mod rows;
 mod schema;
 #[cfg(test)]
 mod tests;
 mod totals;
+mod unwritable;
 
 use std::cell::Cell;
 use std::collections::BTreeMap;
@@ -36,6 +38,8 @@ use self::error::LedgerFile;
 use self::rows::Rows;
 use self::schema::Contents;
 pub use self::totals::Totals;
+use self::unwritable::Unwritten;
+pub use self::unwritable::Written;
 use crate::gc::entry::EntryId;
 use crate::gc::history::HistoryLine;
 use crate::gc::holds::{Hold, HoldTarget};
@@ -77,6 +81,8 @@ pub struct Ledger {
     file: LedgerFile,
     /// Of the state that this handle last saw whole.
     generation: Cell<Generation>,
+    /// What could not be written (I15).
+    unwritten: Unwritten,
 }
 
 impl Ledger {
@@ -98,7 +104,7 @@ impl Ledger {
         }
         lineage::ensure(&mut connection, &file)?;
         let generation = Rows { connection: &connection, file: &file }.read_generation()?;
-        Ok(Self { connection, file, generation: Cell::new(generation) })
+        Ok(Self { connection, file, generation: Cell::new(generation), unwritten: Unwritten::default() })
     }
 
     /// The file, for messages.
@@ -108,8 +114,9 @@ impl Ledger {
 
     /// Everything that is remembered, as of one instant.
     pub fn read(&self) -> Result<LedgerState, LedgerError> {
-        let (generation, state) = read_all(&self.connection, &self.file)?;
+        let (generation, mut state) = read_all(&self.connection, &self.file)?;
         self.generation.set(generation);
+        state.volumes.extend(self.unwritten.records.clone());
         Ok(state)
     }
 
@@ -233,6 +240,7 @@ impl Ledger {
         change: Change,
         work: impl FnOnce(&Rows<'_>) -> Result<T, LedgerError>,
     ) -> Result<T, LedgerError> {
+        self.refuse_unopened()?;
         let file = &self.file;
         let transaction = begin(&mut self.connection, file)?;
         let rows = Rows { connection: &transaction, file };
@@ -334,7 +342,9 @@ fn make_file(file: &LedgerFile) -> Result<(), LedgerError> {
     match rustix::fs::mknodat(CWD, file.path(), FileType::RegularFile, mode, 0) {
         Ok(()) => sync_new_directory(file.directory()).map_err(|errno| file.not_writable(errno.into())),
         Err(Errno::EXIST) => Ok(()),
-        Err(errno @ (Errno::ROFS | Errno::ACCESS | Errno::PERM)) => Err(file.not_writable(errno.into())),
+        Err(errno @ (Errno::ROFS | Errno::ACCESS | Errno::PERM | Errno::NOSPC | Errno::DQUOT)) => {
+            Err(file.not_writable(errno.into()))
+        }
         Err(errno) => Err(file.unopenable(std::io::Error::from(errno))),
     }
 }

@@ -3,6 +3,7 @@
 pub mod alarm;
 pub mod clock;
 pub mod covers;
+pub mod deletable;
 pub mod directory;
 pub mod engine;
 pub mod engine_files;

@@ -174,9 +174,9 @@ impl VolumesDir {
         names: Vec<VolumeName>,
         covers: &Covers,
     ) -> Vec<(VolumeName, Observed, rustix::io::Result<bool>)> {
-        let inside = self.inside.clone();
+        let (inside, root) = (self.inside.clone(), inside::inherits_project(self.root()));
         let looked = patient::each(PATIENCE, places(names, covers), move |(_, place)| match place {
-            Ok(place) => (inside.observe(place), inside.has_project_quota(place)),
+            Ok(place) => (inside.observe(place), own_quota(inside.inherits_project(place), root)),
             Err(error) => (Observed::nothing(Unmovable::Unreadable), Err(*error)),
         });
         let no_answer = || (Observed::nothing(Unmovable::NoAnswer), Err(Errno::TIMEDOUT));
@@ -214,9 +214,10 @@ impl VolumesDir {
         self.one(name, Inside::open_data)
     }
 
-    /// Whether a project quota applies to the data: renaming it away would take it out of its project, or fail with EXDEV.
+    /// Whether a project quota of its own applies to the data: renaming it away would take it out of its project. One over the whole
+    /// docker root has the quarantine in it too; and where it is another one after all, the rename fails (`EXDEV`).
     pub fn has_project_quota(&self, name: &VolumeName) -> rustix::io::Result<bool> {
-        self.one(name, Inside::has_project_quota)
+        own_quota(self.one(name, Inside::inherits_project), inside::inherits_project(self.root()))
     }
 
     /// The text of a volume's `opts.json`, which is what the engine mounts, whatever its API shows (the API's options are lost with
@@ -241,6 +242,11 @@ impl VolumesDir {
         let inside = self.inside.clone();
         patient::one(PATIENCE, move || look(&inside, &place)).unwrap_or(Err(Errno::TIMEDOUT))
     }
+}
+
+/// Of data and of the docker root it is known whether what is made there belongs to its project.
+fn own_quota(data: rustix::io::Result<bool>, root: rustix::io::Result<bool>) -> rustix::io::Result<bool> {
+    Ok(data? && !root?)
 }
 
 #[expect(clippy::disallowed_methods, reason = "what nothing is mounted on has no cover")]

@@ -50,7 +50,10 @@ pub fn of_volume(look: &Look, settings: &Settings, volume: &Volume, verdict: &Ve
         }
         Reason::Unmovable(_) => return Coming::never("never, as long as it cannot be moved"),
         Reason::InPlace => return Coming::never("it is in quarantine already; see its entry"),
-        Reason::SuddenOrphan => return Coming::never("not before `volgc acknowledge`, or a holder is back"),
+        Reason::SuddenOrphan => {
+            let why = "not before `volgc acknowledge`, or before complete looks found no holder for a grace period more";
+            return Coming::never(why);
+        }
         Reason::LimitPerSweep => {
             (sweep_at(schedule, now, 1, now), "or a later sweep, when those before it in the queue are done")
         }
@@ -88,7 +91,8 @@ pub fn of_volume(look: &Look, settings: &Settings, volume: &Volume, verdict: &Ve
         | Reason::Touched
         | Reason::VolumeGone
         | Reason::NotOptedIn
-        | Reason::OddName => return Coming::never("not as long as that is so"),
+        | Reason::OddName
+        | Reason::Undeletable => return Coming::never("not as long as that is so"),
     };
     let Some(at) = at else { return Coming::never("at no time: the schedule has no sweep to come") };
     let unless = "unless something holds it by then";
@@ -147,7 +151,8 @@ pub fn of_entry(look: &Look, settings: &Settings, manifest: &Manifest, verdict: 
         | Reason::ManifestDamaged
         | Reason::NotListed
         | Reason::InPlace
-        | Reason::OddName => {
+        | Reason::OddName
+        | Reason::Undeletable => {
             return Coming { quarantine: None, delete: Some("not as long as that is so".to_owned()) };
         }
     };

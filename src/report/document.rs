@@ -11,6 +11,7 @@ use crate::gc::entry::{Entry, EntryId, Manifest};
 use crate::gc::in_order::InOrder;
 use crate::gc::ledger::VolumeRecord;
 use crate::gc::odd::OddVolume;
+use crate::gc::orphans::{self, HeldBack};
 use crate::gc::policy::Mode;
 use crate::gc::reference::{LastHolder, Reference};
 use crate::gc::verdict::{Action, Reason, Verdict};
@@ -43,6 +44,8 @@ pub struct Report<'a> {
     pub notes: Vec<String>,
     /// Why a sweep would refuse to act.
     pub refusals: Vec<RefusalLine>,
+    /// What a brake holds back of an otherwise usual sweep.
+    pub held_back: Vec<HeldBackLine>,
 }
 
 /// The engine.
@@ -184,6 +187,17 @@ pub struct RefusalLine {
     pub detail: String,
 }
 
+/// Volumes that a brake holds back.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct HeldBackLine {
+    /// A stable word.
+    pub reason: &'static str,
+    /// How many volumes.
+    pub volumes: usize,
+    /// What was seen, what was expected, what to do.
+    pub detail: String,
+}
+
 /// What was measured.
 #[derive(Debug, Clone, Default)]
 pub struct Sizes {
@@ -233,8 +247,13 @@ impl<'a> Report<'a> {
                 .iter()
                 .map(|refusal| RefusalLine { reason: refusal.word, detail: refusal.text.clone() })
                 .collect(),
+            held_back: look.held_back().into_iter().map(held_back_line).collect(),
         }
     }
+}
+
+fn held_back_line(HeldBack { volumes, text }: HeldBack) -> HeldBackLine {
+    HeldBackLine { reason: orphans::WORD, volumes, detail: text }
 }
 
 /// The lines of the quarantine, for `report` and `list`.

@@ -79,7 +79,8 @@ impl State {
             | Reason::VolumeGone
             | Reason::Touched
             | Reason::NotOptedIn
-            | Reason::OddName => Self::Kept,
+            | Reason::OddName
+            | Reason::Undeletable => Self::Kept,
         }
     }
 

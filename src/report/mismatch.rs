@@ -41,7 +41,9 @@ fn without_data(look: &Look) -> impl Iterator<Item = String> {
             | Unmovable::RootUnproven
             | Unmovable::NotAMount
             | Unmovable::OptionsDiffer
-            | Unmovable::MountPointNotEmpty => None,
+            | Unmovable::MountPointNotEmpty
+            | Unmovable::RenameRefused
+            | Unmovable::RenameUnsafe => None,
         })?;
         entry_of(look, name).is_none().then(|| {
             format!(

@@ -42,6 +42,9 @@ pub fn report(report: &Report<'_>) -> String {
             safe(&refusal.detail)
         ));
     }
+    for line in &report.held_back {
+        text.push_str(&format!("\nHeld back ({}): {}\n", line.reason, safe(&line.detail)));
+    }
     text.push('\n');
     text.push_str(&summary(&report.totals, report.mode));
     text

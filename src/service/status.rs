@@ -184,6 +184,17 @@ pub struct Refused {
     pub word: &'static str,
     /// One sentence: what was seen, what was expected, what to do.
     pub text: String,
+    /// What is refused.
+    pub scope: Scope,
+}
+
+/// How far a refusal goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Scope {
+    /// No step is taken.
+    Everything,
+    /// Some volumes are held back, and everything else goes on.
+    SomeVolumes,
 }
 
 /// Everything the service tells of itself.
@@ -237,7 +248,10 @@ impl Status {
             Phase::Stopping => parts.push("stopping after the step in hand".to_owned()),
         }
         if let Some(refused) = self.refusals.first() {
-            parts.push(format!("refuses to act ({})", refused.word));
+            parts.push(match refused.scope {
+                Scope::Everything => format!("refuses to act ({})", refused.word),
+                Scope::SomeVolumes => format!("holds some volumes back ({})", refused.word),
+            });
         }
         if let Some(look) = &self.last_look {
             let counts = &look.counts;

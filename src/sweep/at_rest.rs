@@ -143,7 +143,7 @@ impl Sweeper<'_> {
         name: &VolumeName,
         pass: &Pass<'_>,
     ) -> Result<Result<Option<DateTime<Utc>>, String>, SweepError> {
-        let looked = match pass.findings.volumes.get(name) {
+        let looked = match pass.walks.findings.volumes.get(name) {
             Some(looked) => Some(looked.clone()),
             None => self.look_through_volume(name, pass.look, pass.root, pass.order).await?,
         };
@@ -166,7 +166,7 @@ impl Sweeper<'_> {
         entry: &EntryId,
         pass: &Pass<'_>,
     ) -> Result<Result<(), String>, SweepError> {
-        let looked = match pass.findings.entries.get(entry) {
+        let looked = match pass.walks.findings.entries.get(entry) {
             Some(looked) => Some(looked.clone()),
             None => self.look_through_entry(entry, pass.look, pass.root, pass.order).await?,
         };
@@ -201,7 +201,7 @@ impl Sweeper<'_> {
             done.push(Done::Left(name.clone(), why));
         }
         if !records.is_empty() {
-            self.ledger.amend(&records, &[])?;
+            self.ledger.amend_or_keep(&records, &[])?;
         }
         Ok(done)
     }
@@ -256,7 +256,7 @@ impl Sweeper<'_> {
             "{}",
             line.detail
         );
-        Ok(self.ledger.record(&[line])?)
+        Ok(self.ledger.record_or_keep(&[line])?)
     }
 }
 

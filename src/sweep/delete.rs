@@ -1,12 +1,17 @@
-//! Deletion of an entry: renamed out of the quarantine under the lock, then deleted by our own walk without it. Never through the
+//! Deletion of an entry: taken out of the quarantine under the lock, then deleted by our own walk without it. Never through the
 //! engine, which holds a lock over all volumes while it deletes.
+//!
+//! The manifest goes last, once the history says what became of the entry: so neither a crash nor a ledger that cannot be written
+//! leaves a deletion that nobody ever hears of (I12, I15).
 
 use std::os::fd::AsFd as _;
 use std::path::PathBuf;
 
+use chrono::{DateTime, Utc};
 use tokio_util::sync::CancellationToken;
 
 use super::mover::{Mover, StepError, now};
+use super::obstacles::Surveys;
 use super::quarantine::held_by;
 use crate::gc::entry::{Entry, EntryId, EntryState, Manifest};
 use crate::gc::history::{Happening, HistoryLine};
@@ -15,7 +20,7 @@ use crate::gc::spoken::spoken;
 use crate::gc::volume::VolumeName;
 use crate::host::clock;
 use crate::host::directory;
-use crate::host::ledger::Ledger;
+use crate::host::ledger::{Ledger, Written};
 use crate::host::pulse;
 use crate::host::quarantine::{DeletionError, QuarantineDir};
 use crate::host::unlink::{DeleteOptions, Deleted};
@@ -26,8 +31,24 @@ use crate::witness::kernel;
 pub struct BegunDeletion {
     /// Which entry.
     pub entry: EntryId,
-    /// What its manifest said, when this run began it.
-    pub manifest: Option<Box<Manifest>>,
+}
+
+/// What became of a deletion that was begun.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Finished {
+    /// The data is gone for good.
+    Deleted {
+        /// How many bytes that freed.
+        bytes: u64,
+        /// Whether the history says so already.
+        written: Written,
+    },
+    /// The data was gone before, and only now the history says so; or another process has ended the entry.
+    Closed,
+    /// The data was gone before, and the history still does not say so.
+    Waiting,
+    /// The program shall end; a later sweep goes on.
+    Stopped,
 }
 
 /// What became of the order to delete an entry.
@@ -45,7 +66,12 @@ pub enum Begun {
 
 impl Mover<'_> {
     /// Takes an entry out of the quarantine, after one more look (I3). From here on it cannot be restored.
-    pub async fn begin_deletion(&mut self, entry: &EntryId, by_hand: bool) -> Result<Begun, StepError> {
+    pub(super) async fn begin_deletion(
+        &mut self,
+        entry: &EntryId,
+        by_hand: bool,
+        surveys: &Surveys,
+    ) -> Result<Begun, StepError> {
         let unfinished =
             self.quarantine.entries()?.into_iter().any(|found| found == Entry::Deleting(entry.clone()));
         if unfinished {
@@ -53,7 +79,10 @@ impl Mover<'_> {
             if let Some(holder) = self.held().await?.entries.get(entry).and_then(|holders| holders.first()) {
                 return Ok(Begun::Kept(format!("held by {holder} ({})", holder.detail)));
             }
-            return Ok(Begun::Deletion(BegunDeletion { entry: entry.clone(), manifest: None }));
+            return Ok(match self.obstacle_to(entry, surveys).await? {
+                Some(why) => Begun::Kept(why),
+                None => Begun::Deletion(BegunDeletion { entry: entry.clone() }),
+            });
         }
         let manifest = self.quarantine.manifest(entry)?;
         if manifest.state == EntryState::InPlace {
@@ -61,6 +90,9 @@ impl Mover<'_> {
         }
         if manifest.state != EntryState::Quarantined {
             return Err(StepError::Refused(format!("entry {entry} is {}", spoken(manifest.state.word()))));
+        }
+        if let Some(why) = self.obstacle_to(entry, surveys).await? {
+            return Ok(Begun::Kept(why));
         }
         if let Some(why) = self.reason_to_keep(&manifest, by_hand).await? {
             return Ok(Begun::Kept(why));
@@ -70,12 +102,8 @@ impl Mover<'_> {
         if let Some(why) = self.hold_on(entry)? {
             return Ok(Begun::Kept(why));
         }
-        self.remember_name(&manifest)?;
         self.quarantine.begin_deletion(entry)?;
-        self.ledger.forget_entry(entry)?;
-        let (now, target) = (now()?, HoldTarget::Entry { entry: entry.clone() });
-        self.ledger.drop_holds(|hold| hold.target == target && !hold.is_active(now))?;
-        Ok(Begun::Deletion(BegunDeletion { entry: entry.clone(), manifest: Some(Box::new(manifest)) }))
+        Ok(Begun::Deletion(BegunDeletion { entry: entry.clone() }))
     }
 
     /// An operator's hold on an entry, in words.
@@ -89,7 +117,7 @@ impl Mover<'_> {
     async fn reason_to_keep(&self, manifest: &Manifest, by_hand: bool) -> Result<Option<String>, StepError> {
         // Without data nothing can be lost; other data was never promised to be deleted (I3).
         if let Some(facts) = self.quarantine.data_facts(&manifest.entry)?
-            && !(facts.is_directory && facts.identity.is_same(&manifest.data_directory))
+            && !(facts.is_directory && facts.identity.is_same_inode(&manifest.data_directory))
         {
             let data = self.quarantine.path_of(&manifest.entry).join("data");
             let why =
@@ -123,44 +151,96 @@ pub async fn finish_deletion(
     quarantine: &QuarantineDir,
     ledger: &mut Ledger,
     stop: &CancellationToken,
-) -> Result<Deleted, StepError> {
+) -> Result<Finished, StepError> {
     let root = directory::parent_of(quarantine.descriptor())?;
     let root_path = quarantine.path().parent().map_or_else(PathBuf::new, PathBuf::from);
+    let emptied_at = quarantine.emptied_at(&begun.entry)?;
     let (entry, token) = (begun.entry.clone(), stop.clone());
     let walk = tokio::task::spawn_blocking(move || {
         let quarantine = QuarantineDir::open_existing(root.as_fd(), &root_path)?;
-        let Some(quarantine) = quarantine else { return Ok::<_, DeletionError>(Deleted::default()) };
-        quarantine.finish_deletion(&entry, &DeleteOptions::default(), &|| {
+        let Some(quarantine) = quarantine else { return Ok::<_, DeletionError>(None) };
+        quarantine.delete_data(&entry, &DeleteOptions::default(), &|| {
             // Asked for with each directory and each part of a large one: a walk that goes on is no hang, however long it takes.
             pulse::beat();
             token.is_cancelled()
         })
     });
     let deleted = walk.await.map_err(|error| StepError::System(std::io::Error::other(error)))??;
-    if !deleted.stopped {
-        let manifest = begun.manifest.as_deref();
-        let line = HistoryLine {
-            at: clock::read()?.wall,
-            happening: Happening::Deleted,
-            volume: manifest.map(|manifest| manifest.name.clone()),
-            entry: Some(begun.entry.clone()),
-            detail: format!(
+    match (deleted, emptied_at) {
+        (None, _) => Ok(Finished::Closed),
+        (Some(Deleted { stopped: true, .. }), _) => Ok(Finished::Stopped),
+        (Some(deleted), None) => {
+            let now = clock::read()?.wall;
+            let told = format!(
                 "{} {}, {} bytes",
                 deleted.files,
                 if deleted.files == 1 { "file" } else { "files" },
                 deleted.bytes
-            ),
-            last_holder: manifest.and_then(|manifest| manifest.last_holder.clone()),
-            size_bytes: Some(deleted.bytes),
-        };
-        tracing::info!(
-            event = "deleted",
-            entry = begun.entry.as_str(),
-            volume = manifest.map_or("", |manifest| manifest.name.as_str()),
-            "{}",
-            line.detail
-        );
-        ledger.record(&[line])?;
+            );
+            let written =
+                close(&begun.entry, quarantine, ledger, End { at: now, told, bytes: Some(deleted.bytes) })?;
+            Ok(Finished::Deleted { bytes: deleted.bytes, written })
+        }
+        // A run before this one deleted it, and was killed or could not write it down.
+        (Some(_), Some(at)) => {
+            let told = "written down later than it was done".to_owned();
+            Ok(match close(&begun.entry, quarantine, ledger, End { at, told, bytes: None })? {
+                Written::Now => Finished::Closed,
+                Written::Later => Finished::Waiting,
+            })
+        }
     }
-    Ok(deleted)
+}
+
+/// How an entry ended.
+struct End {
+    at: DateTime<Utc>,
+    told: String,
+    /// What that freed; the size in the manifest where it is not known.
+    bytes: Option<u64>,
+}
+
+/// The end of an entry without data: the history first, then what proves it. When the history cannot be written, the manifest stays,
+/// and a later sweep does both.
+fn close(
+    entry: &EntryId,
+    quarantine: &QuarantineDir,
+    ledger: &mut Ledger,
+    end: End,
+) -> Result<Written, StepError> {
+    let manifest = quarantine.deleting_manifest(entry)?;
+    let manifest = manifest.as_ref();
+    let line = HistoryLine {
+        at: end.at,
+        happening: Happening::Deleted,
+        volume: manifest.map(|manifest| manifest.name.clone()),
+        entry: Some(entry.clone()),
+        detail: end.told,
+        last_holder: manifest.and_then(|manifest| manifest.last_holder.clone()),
+        size_bytes: end.bytes.or_else(|| manifest.and_then(|manifest| manifest.size_bytes)),
+    };
+    let written = ledger.end_entry(entry, &line)?;
+    tracing::info!(
+        event = "deleted",
+        entry = entry.as_str(),
+        volume = manifest.map_or("", |manifest| manifest.name.as_str()),
+        "{}",
+        line.detail
+    );
+    if written == Written::Now {
+        if let Some(manifest) = manifest {
+            remember_name(quarantine, manifest)?;
+        }
+        quarantine.drop_deleted(entry)?;
+    }
+    Ok(written)
+}
+
+/// Before an entry ends: what it says of its name must not end with it (I5).
+pub(super) fn remember_name(quarantine: &QuarantineDir, manifest: &Manifest) -> Result<(), StepError> {
+    let now = clock::read()?;
+    if manifest.late_order_until(&now).is_some() {
+        quarantine.remember_unsafe_name(&manifest.name, now.monotonic)?;
+    }
+    Ok(())
 }

@@ -5,13 +5,14 @@ use std::collections::BTreeSet;
 
 use chrono::{DateTime, TimeDelta, Utc};
 
-use super::hold_line;
 use super::mover::StepError;
+use super::written::hold_line;
 use crate::gc::entry::{Entry, Manifest};
 use crate::gc::history::{Happening, HistoryLine};
 use crate::gc::holds::{Hold, HoldTarget};
 use crate::gc::ledger::LedgerState;
 use crate::gc::news::{News, Tracker};
+use crate::gc::passing::Passing;
 use crate::gc::reference::LastHolder;
 use crate::gc::volume::{VolumeIdentity, VolumeName};
 use crate::gc::watch::Watch;
@@ -34,13 +35,21 @@ const TRIES: u32 = 5;
 const OWN_RESTORE: TimeDelta = TimeDelta::minutes(1);
 
 /// Asks for the volumes of containers that were made and never started: no event names them.
-pub async fn complete(engine: &Engine, inbox: &Inbox, news: &mut News) -> Result<(), EngineError> {
+pub async fn complete(
+    engine: &Engine,
+    inbox: &Inbox,
+    news: &mut News,
+    passing: &[Passing],
+) -> Result<(), EngineError> {
     let asked: Vec<&str> = news.unknown.keys().map(String::as_str).take(MOST_ASKED).collect();
     if asked.is_empty() {
         return Ok(());
     }
     for container in engine.containers_of(&asked).await? {
         let Some(made_at) = news.unknown.remove(&container.id) else { continue };
+        if container.only_passes(passing) {
+            continue;
+        }
         let who = holder(&container, "made since the last sweep");
         for volume in volumes_of(&container) {
             inbox.teach(|tracker| tracker.has(&who, volume.clone()));
@@ -59,8 +68,9 @@ fn volumes_of(container: &crate::host::engine::wire::Container) -> BTreeSet<Volu
     names.filter_map(|name| VolumeName::new(name).ok()).collect()
 }
 
-/// Takes up what happened since the last sweep as far as the engine still knows it, and says who watched that time.
-pub async fn catch_up(engine: &Engine, ledger: &mut Ledger) -> Result<Watch, StepError> {
+/// Takes up what happened since the last sweep as far as the engine still knows it, and says who watched that time. What happened before
+/// tells which containers have which volumes, and which of them only pass by.
+pub async fn catch_up(engine: &Engine, ledger: &mut Ledger, passing: &[Passing]) -> Result<Watch, StepError> {
     let remembered = ledger.read()?;
     let Some(last) = &remembered.last_sweep else { return Ok(Watch::Sweeps) };
     let past = match engine.past().await {
@@ -71,7 +81,15 @@ pub async fn catch_up(engine: &Engine, ledger: &mut Ledger) -> Result<Watch, Ste
         }
     };
     let mut tracker = Tracker::default();
-    past.events.into_iter().filter(|(_, at)| *at > last.wall).for_each(|(event, _)| tracker.take(event));
+    tracker.let_pass(passing.to_vec());
+    let (new, old): (Vec<_>, Vec<_>) = past.events.into_iter().partition(|(_, at)| *at > last.wall);
+    for (event, _) in old {
+        tracker.take(event);
+    }
+    tracker.drain();
+    for (event, _) in new {
+        tracker.take(event);
+    }
     let root = remembered.engine.as_ref().map(|engine| engine.root.as_str());
     match heed(&tracker.drain(), ledger, root) {
         Ok(()) => Ok(Watch::since(last, &clock::read()?, past.oldest)),
@@ -128,8 +146,14 @@ fn drop_holds(news: &News, ledger: &mut Ledger, root: &str) -> Result<(), StepEr
     let why = "the engine removed the volume";
     let line = |hold: &Hold| hold_line(hold, Happening::HoldReleased, why, now);
     let lines: Vec<HistoryLine> = removed.iter().map(line).collect();
-    ledger.drop_holds(|hold| removed.contains(hold))?;
-    Ok(ledger.record(&lines)?)
+    match ledger.drop_holds(|hold| removed.contains(hold)) {
+        // I15: they hold on, and the next complete look finds out.
+        Err(error) if error.stops_writing() => Ok(()),
+        dropped => {
+            dropped?;
+            Ok(ledger.record_or_keep(&lines)?)
+        }
+    }
 }
 
 fn write_down(news: &News, ledger: &mut Ledger, entries: &[&Manifest]) -> Result<(), StepError> {
@@ -146,7 +170,7 @@ fn write_down(news: &News, ledger: &mut Ledger, entries: &[&Manifest]) -> Result
     if records.is_empty() {
         return Ok(());
     }
-    ledger.amend(&records, &lines)?;
+    ledger.amend_or_keep(&records, &lines)?;
     for line in &lines {
         tracing::warn!(
             event = line.happening.word(),

@@ -15,6 +15,7 @@ use crate::gc::volume::{Unmovable, Volume, VolumeIdentity, VolumeName};
 use crate::host::clock;
 use crate::host::engine::{DeleteAnswer, Route, wire};
 use crate::host::fault::{self, Point};
+use crate::host::ledger::Written;
 use crate::host::volumes_dir::Observed;
 use crate::witness::in_place::obstacles;
 
@@ -117,11 +118,7 @@ impl Mover<'_> {
             .map_err(|source| StepError::Fault { action: "writing down the engine's answer", source })?;
         match answer {
             DeleteAnswer::Forgotten => {
-                self.close(
-                    manifest,
-                    Happening::Deleted,
-                    "the engine removed the volume; what it mounted is untouched",
-                )?;
+                self.end(manifest, "the engine removed the volume; what it mounted is untouched")?;
                 Ok(Begun::Removed)
             }
             DeleteAnswer::Refused(message) => {
@@ -148,7 +145,9 @@ impl Mover<'_> {
         if manifest.state != EntryState::InPlace {
             return Err(StepError::Refused(format!("entry {entry} is {}", spoken(manifest.state.word()))));
         }
-        self.close(&manifest, Happening::Released, why)
+        self.quarantine.drop_entry(&manifest.entry)?;
+        self.ledger.forget_entry(&manifest.entry)?;
+        self.record(Happening::Released, &manifest, why)
     }
 
     /// The same by an operator's order: the volume's clock starts anew, as after a restore.
@@ -157,10 +156,13 @@ impl Mover<'_> {
         Ok(self.ledger.forget_volume(&manifest.name)?)
     }
 
-    fn close(&mut self, manifest: &Manifest, happening: Happening, why: &str) -> Result<(), StepError> {
-        self.quarantine.drop_entry(&manifest.entry)?;
-        self.ledger.forget_entry(&manifest.entry)?;
-        self.record(happening, manifest, why)
+    /// The volume is gone, and with it its entry: as with one that had data, its directory goes when the history says so.
+    fn end(&mut self, manifest: &Manifest, why: &str) -> Result<(), StepError> {
+        self.quarantine.begin_deletion(&manifest.entry)?;
+        if self.record_end(Happening::Deleted, manifest, why)? == Written::Now {
+            self.quarantine.drop_deleted(&manifest.entry)?;
+        }
+        Ok(())
     }
 
     /// I5: the engine may have been asked to remove the volume. Once no order can come any more, what it lists says what became of it.
@@ -177,11 +179,7 @@ impl Mover<'_> {
             self.set_state(manifest, EntryState::InPlace)?;
             return Ok(Recovered::StillInPlace);
         }
-        self.close(
-            manifest,
-            Happening::Deleted,
-            "the engine had removed the volume before it was interrupted",
-        )?;
+        self.end(manifest, "the engine had removed the volume before it was interrupted")?;
         Ok(Recovered::Removed)
     }
 }

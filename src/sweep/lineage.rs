@@ -57,7 +57,12 @@ pub(super) async fn observe_held(
     settings: &Settings,
     at: &ClockReading,
 ) -> Result<(Observation, Vec<Hold>), EvidenceError> {
-    let context = |holds| Context { holds, acknowledged: &settings.acknowledged_containers, now: at.wall };
+    let context = |holds| Context {
+        holds,
+        acknowledged: &settings.acknowledged_containers,
+        passing: &settings.policy.passing,
+        now: at.wall,
+    };
     let observation = observe(engine, context(&before.holds)).await?;
     let mut lapsed = before.holds_on_removed(&observation.inventory);
     let in_question: Vec<(VolumeName, Hold)> = before

@@ -4,20 +4,23 @@ use std::borrow::Cow;
 use std::collections::BTreeSet;
 
 use super::lineage::{self, Found, observe_held};
+use super::obstacles;
 use crate::config::Settings;
 use crate::gc::brakes::{self, EngineFacts, Refusal};
 use crate::gc::entry::Entry;
 use crate::gc::holds::Hold;
 use crate::gc::ledger::{ClockReading, LedgerState, SeenEntry};
 use crate::gc::lineage::Standing;
+use crate::gc::orphans::{self, HeldBack, SeenEnds};
 use crate::gc::plan::{Order, Plan, Quarantine, Situation, plan};
+use crate::gc::policy::Limits;
 use crate::gc::verdict::{Action, Reason, Step, Verdict};
 use crate::gc::volume::VolumeName;
 use crate::gc::watch::Watch;
 use crate::host::engine::Engine;
 use crate::host::quarantine::{self, QuarantineError};
 use crate::witness::observe::Observation;
-use crate::witness::{EvidenceError, closely};
+use crate::witness::{EvidenceError, closely, ends};
 
 /// What was seen, and what follows from it.
 #[derive(Debug)]
@@ -52,6 +55,11 @@ impl Look {
             policy: &settings.policy,
             now: self.at.wall,
         }
+    }
+
+    /// What the sudden-orphan brake holds back.
+    pub fn held_back(&self) -> Option<HeldBack> {
+        orphans::held_back(self.plan.volumes.values().chain(self.plan.entries.values()))
     }
 
     /// Looks closer at what the plan would move, and whether that forbids any of it; then another plan has to be made.
@@ -123,8 +131,16 @@ pub async fn look(
     at: impl Into<Moment>,
 ) -> Result<Look, LookError> {
     let Moment { at, watch } = at.into();
-    let (observation, lapsed) = observe_held(engine, before, settings, &at).await?;
+    let (mut observation, lapsed) = observe_held(engine, before, settings, &at).await?;
     let mut quarantine = read_quarantine(&observation)?;
+    let obstacles = obstacles::apply(
+        &before.obstacles,
+        &mut observation.inventory,
+        &mut quarantine,
+        observation.directory.as_deref(),
+        order,
+        at.wall,
+    )?;
     for (entry, holders) in observation.inventory.entry_holders() {
         // Each once, however many ways of its lead there.
         let names: BTreeSet<String> = holders.iter().map(ToString::to_string).collect();
@@ -133,13 +149,15 @@ pub async fn look(
     let found = lineage::find(observation.directory.as_deref())?;
     let standing = found.noted.standing(before, &at);
     let places = found.places;
-    let facts = engine_facts(engine, &observation, found, standing);
-    let refusals = brakes::refusals(&facts, before, &settings.policy.limits);
+    // What the brakes compare with is what is remembered, even of a ledger whose clocks are not believed: it can only keep more.
+    let remembered = before;
     let before = &match standing {
-        Standing::Same if lapsed.is_empty() => Cow::Borrowed(before),
-        Standing::Same => Cow::Owned(before.without(&lapsed)),
+        Standing::Same if lapsed.is_empty() => Cow::Borrowed(remembered),
+        Standing::Same => Cow::Owned(remembered.without(&lapsed)),
         // I9: what such a ledger watched was another time.
-        Standing::Older | Standing::Other | Standing::Unknown => Cow::Owned(before.without(&lapsed).anew()),
+        Standing::Older | Standing::Other | Standing::Unknown => {
+            Cow::Owned(remembered.without(&lapsed).anew())
+        }
     };
     let seen: Vec<SeenEntry<'_>> = quarantine
         .entries
@@ -152,15 +170,17 @@ pub async fn look(
             Entry::Deleting(_) | Entry::Damaged { .. } => None,
         })
         .collect();
-    let ledger = before.observe(
-        &observation.inventory,
-        &seen,
-        observation.containers,
-        &at,
-        &watch,
-        &settings.policy.limits,
-    );
-    let ledger = LedgerState { places, ..ledger };
+    let limits = &settings.policy.limits;
+    let ledger = before.observe(&observation.inventory, &seen, observation.containers, &at, &watch, limits);
+    let mut ledger = LedgerState { places, obstacles, ..ledger };
+    let ends = seen_ends(engine, remembered, &ledger, &observation, limits).await;
+    let orphans = remembered.orphans(&ledger);
+    ledger.suspect(&remembered.suspects(&orphans, &ends, observation.containers, limits), at.wall);
+    let facts = EngineFacts {
+        unseen_ends: remembered.unseen_ends(&ends),
+        ..engine_facts(engine, &observation, found, standing)
+    };
+    let refusals = brakes::refusals(&facts, remembered, limits);
     let situation = Situation {
         inventory: &observation.inventory,
         quarantine: &quarantine,
@@ -201,7 +221,27 @@ fn newly_due(due: &Plan, before: Situation<'_>, order: &Order) -> Vec<Step> {
 
 fn read_quarantine(observation: &Observation) -> Result<Quarantine, QuarantineError> {
     let entries = quarantine::entries_below(observation.directory.as_deref())?;
-    Ok(Quarantine { entries, held: std::collections::BTreeMap::new() })
+    Ok(Quarantine { entries, ..Quarantine::default() })
+}
+
+/// Which containers were seen to end since the last sweep. It is only asked where it matters: many volumes lost their holders, or
+/// there is no container any more.
+async fn seen_ends(
+    engine: &Engine,
+    before: &LedgerState,
+    after: &LedgerState,
+    observation: &Observation,
+    limits: &Limits,
+) -> SeenEnds {
+    let Some(last) = &before.last_sweep else { return SeenEnds::default() };
+    let orphans = before.orphans(after);
+    if !before.are_many(orphans.len(), limits) && observation.containers > 0 {
+        return SeenEnds::default();
+    }
+    let containers = before.last_containers_by_id();
+    let root = observation.directory.as_deref();
+    let until = after.last_sweep.as_ref().map_or(last.wall, |now| now.wall);
+    ends::ask(engine, root, &containers, last.wall, until).await
 }
 
 fn engine_facts(engine: &Engine, observation: &Observation, found: Found, standing: Standing) -> EngineFacts {
@@ -211,6 +251,7 @@ fn engine_facts(engine: &Engine, observation: &Observation, found: Found, standi
         version: observation.info.server_version.clone(),
         live_restore: observation.info.live_restore_enabled,
         containers: observation.containers,
+        unseen_ends: 0,
         is_podman: engine.is_podman(),
         is_rootless: observation.info.is_rootless(),
         root_problem: observation.root_problem.clone(),

@@ -8,44 +8,46 @@ pub mod in_place;
 pub mod lineage;
 pub mod look;
 pub mod mover;
+mod obstacles;
+pub mod outcome;
 pub mod quarantine;
 pub mod recover;
 pub mod replace;
 pub mod restore;
 pub mod unlisted;
+mod written;
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use chrono::{DateTime, Utc};
 use tokio_util::sync::CancellationToken;
 
 use crate::config::Settings;
 use crate::gc::brakes::Doubt;
-use crate::gc::entry::{Entry, EntryId, Manifest};
+use crate::gc::entry::{Entry, Manifest};
 use crate::gc::guard::{self, Violation};
-use crate::gc::history::{Happening, HistoryLine};
-use crate::gc::holds::{Hold, HoldTarget};
 use crate::gc::plan::Order;
 use crate::gc::policy::Mode;
-use crate::gc::spoken::spoken;
+use crate::gc::turns::Turns;
 use crate::gc::verdict::Step;
-use crate::gc::volume::VolumeName;
 use crate::gc::watch::Watch;
 use crate::host::clock;
 use crate::host::engine::ChangingEngine;
 use crate::host::engine::follow::Inbox;
-use crate::host::ledger::{Ledger, LedgerError};
+use crate::host::ledger::{Ledger, LedgerError, Written};
 use crate::host::pulse;
 use crate::host::quarantine::{Lock, LockError, QuarantineDir, QuarantineError};
 use crate::host::volumes_dir::VolumesDir;
 use at_rest::Findings;
-use delete::{Begun, BegunDeletion};
+use delete::{Begun, BegunDeletion, Finished};
 use look::{Look, LookError, Moment, look};
 use mover::{Mover, StepError};
+use obstacles::Surveys;
+pub use outcome::{Done, Swept, count};
 use quarantine::Quarantined;
 use recover::Recovered;
+use written::still_unwritten;
 
 /// How long a sweep or command waits for another one to end.
 pub const LOCK_PATIENCE: Duration = Duration::from_mins(10);
@@ -108,70 +110,26 @@ pub enum SweepError {
     Step(#[from] StepError),
 }
 
+/// What became of the steps of a pass, before the walks.
+#[derive(Debug, Default)]
+struct Taken {
+    done: Vec<Done>,
+    begun: Vec<BegunDeletion>,
+    stopped: bool,
+    halted: Option<String>,
+}
+
 /// What became of one step.
-#[derive(Debug)]
-pub enum Done {
-    /// The volume is in quarantine.
-    Quarantined(VolumeName, EntryId),
-    /// The volume is in quarantine in place.
-    Marked(VolumeName, EntryId),
-    /// The volume was left or put back.
-    Left(VolumeName, String),
-    /// The engine has not answered.
-    InDoubt(VolumeName, EntryId, String),
-    /// The entry was in place and is no more, with the reason; its volume is as it was.
-    Released(EntryId, String),
-    /// The engine removed the volume of an entry in place.
-    Removed(EntryId),
-    /// The entry was due, and something began to need it since.
-    Kept(EntryId, String),
-    /// The entry is gone for good: how many bytes that freed.
-    Deleted(EntryId, u64),
-    /// The deletion was stopped, and is taken up by a later sweep.
-    DeletionStopped(EntryId),
-    /// The step failed.
-    Failed(String, StepError),
+enum Carried {
+    /// It has ended.
+    Done(Done),
+    /// A deletion, of which the walk is left.
+    Begun(BegunDeletion),
 }
 
-/// What a pass did.
-#[derive(Debug)]
-pub struct Swept {
-    /// What it was decided on.
-    pub look: Look,
-    /// What was unfinished before.
-    pub recovered: Vec<(Manifest, Result<Recovered, StepError>)>,
-    /// What became of each step.
-    pub done: Vec<Done>,
-    /// Whether steps were left because the program shall end.
-    pub stopped: bool,
-}
-
-impl Swept {
-    /// Whether anything that was to be done was not.
-    pub fn has_failures(&self) -> bool {
-        let steps = self.done.iter().any(|done| match done {
-            Done::Failed(..) | Done::InDoubt(..) => true,
-            Done::Quarantined(..)
-            | Done::Marked(..)
-            | Done::Left(..)
-            | Done::Released(..)
-            | Done::Removed(_)
-            | Done::Kept(..)
-            | Done::Deleted(..)
-            | Done::DeletionStopped(_) => false,
-        });
-        steps
-            || self.recovered.iter().any(|(_, result)| match result {
-                Err(_) | Ok(Recovered::Unresolved(_)) => true,
-                Ok(
-                    Recovered::Undone
-                    | Recovered::Committed
-                    | Recovered::Restored
-                    | Recovered::Removed
-                    | Recovered::StillInPlace,
-                ) => false,
-            })
-    }
+/// I15: without a ledger nothing is moved. A clock that is not written down would be one that nobody watched.
+fn no_moves(why: &LedgerError) -> String {
+    format!("nothing is moved while the ledger cannot be written: {why}")
 }
 
 /// What the steps of a pass are taken by, under the lock.
@@ -180,7 +138,16 @@ struct Pass<'a> {
     root: &'a Arc<VolumesDir>,
     look: &'a Look,
     quarantine: &'a QuarantineDir,
-    findings: &'a Findings,
+    walks: &'a Walks,
+}
+
+/// What walks through the data of what is due have found, before the lock is taken.
+#[derive(Debug, Default)]
+struct Walks {
+    /// Uses that no list knows of.
+    findings: Findings,
+    /// What keeps data from being deleted whole.
+    surveys: Surveys,
 }
 
 /// The quarantine directory and the lock on it.
@@ -208,17 +175,21 @@ impl Sweeper<'_> {
         let first = self.look(order, &watch).await?;
         if first.refusals.iter().any(|refusal| refusal.doubt == Doubt::Engine) {
             self.record_refusals(&first)?;
-            return Ok(Swept { look: first, recovered: Vec::new(), done: Vec::new(), stopped: false });
+            return Ok(self.nothing_done(first));
         }
         let Some(root) = first.observation.directory.clone() else {
             // A missing root is a refusal, so there is one here.
-            return Ok(Swept { look: first, recovered: Vec::new(), done: Vec::new(), stopped: false });
+            return Ok(self.nothing_done(first));
         };
         let wants_to_move = first.refusals.is_empty() && !first.plan.steps().is_empty();
-        let findings =
-            if wants_to_move { self.look_through(&first, &root, order).await? } else { Findings::default() };
+        let walks = if wants_to_move {
+            let findings = self.look_through(&first, &root, order).await?;
+            Walks { findings, surveys: self.survey(&first, &root).await? }
+        } else {
+            Walks::default()
+        };
         if wants_to_move && self.stop.is_cancelled() {
-            return Ok(Swept { look: first, recovered: Vec::new(), done: Vec::new(), stopped: true });
+            return Ok(Swept { stopped: true, ..self.nothing_done(first) });
         }
         let Some(locked) = self.lock(&root, wants_to_move).await? else {
             if first.refusals.is_empty() {
@@ -229,9 +200,13 @@ impl Sweeper<'_> {
             } else {
                 self.record_refusals(&first)?;
             }
-            return Ok(Swept { look: first, recovered: Vec::new(), done: Vec::new(), stopped: false });
+            return Ok(self.nothing_done(first));
         };
-        self.sweep_locked(order, &root, first, findings, locked, &watch).await
+        self.sweep_locked(order, &root, first, &walks, locked, &watch).await
+    }
+
+    fn nothing_done(&self, look: Look) -> Swept {
+        Swept { unwritten: still_unwritten(self.ledger), ..Swept::nothing(look) }
     }
 
     /// Finishes or undoes what is unfinished in quarantine, and nothing else. Not a sweep: no clock runs by it.
@@ -244,7 +219,9 @@ impl Sweeper<'_> {
             return Ok(Vec::new());
         };
         let Some(locked) = self.lock(&root, false).await? else { return Ok(Vec::new()) };
-        Ok(self.mover(&root, &look, &locked.directory)?.recover().await?)
+        let recovered = self.mover(&root, &look, &locked.directory)?.recover().await?;
+        self.ledger.flush()?;
+        Ok(recovered)
     }
 
     /// Who watched since the last sweep. A sweep that nobody watched for takes up first what the engine still knows of that time.
@@ -254,7 +231,7 @@ impl Sweeper<'_> {
             Watching::Nobody => {
                 let stop = self.stop.clone();
                 tokio::select! {
-                    watch = heed::catch_up(self.engine.reading(), self.ledger) => Ok(watch?),
+                    watch = heed::catch_up(self.engine.reading(), self.ledger, &self.settings.policy.passing) => Ok(watch?),
                     () = stop.cancelled() => Err(SweepError::Stopped),
                 }
             }
@@ -277,61 +254,99 @@ impl Sweeper<'_> {
         order: &Order,
         root: &Arc<VolumesDir>,
         first: Look,
-        findings: Findings,
+        walks: &Walks,
         locked: Locked,
         watch: &Watch,
     ) -> Result<Swept, SweepError> {
         let recovered = self.mover(root, &first, &locked.directory)?.recover().await?;
-        let mut done = self.restart_clocks(&findings)?;
-        done.extend(self.mark_touched(&findings, &locked.directory, order));
+        let mut done = self.restart_clocks(&walks.findings)?;
+        done.extend(self.mark_touched(&walks.findings, &locked.directory, order));
         let look = self.look(order, watch).await?;
         if !look.refusals.is_empty() {
             self.record_refusals(&look)?;
-            return Ok(Swept { look, recovered, done, stopped: false });
+            return Ok(Swept { recovered, done, ..self.nothing_done(look) });
         }
         self.write_down(&look)?;
-        let steps = guard::approve(&look.plan, look.situation(self.settings), order)
+        let turns = guard::approve(&look.plan, look.situation(self.settings), order)
             .map_err(SweepError::Violations)?
-            .into_steps();
-        let pass = Pass { order, root, look: &look, quarantine: &locked.directory, findings: &findings };
-        let mut begun = Vec::new();
-        let mut stopped = false;
-        for step in steps {
-            if self.stop.is_cancelled() {
-                stopped = true;
-                break;
-            }
-            pulse::beat();
-            self.carry_out(step, &pass, &mut done, &mut begun).await?;
-        }
+            .into_turns();
+        let pass = Pass { order, root, look: &look, quarantine: &locked.directory, walks };
+        let Taken { done: taken, begun, stopped, halted } = self.take(turns, &pass).await?;
+        done.extend(taken);
         lineage::note(self.ledger, &locked.directory);
         // The walks need no lock: a restore of another entry must not wait for a terabyte to be deleted.
         let Locked { directory, held } = locked;
         drop(held);
+        let (mut ended, mut waiting) = (BTreeSet::new(), Vec::new());
         for deletion in begun {
-            done.push(self.finish(deletion, &directory).await);
+            let entry = deletion.entry.clone();
+            match self.finish(deletion, &directory).await {
+                Ok(Finished::Deleted { bytes, written: Written::Now }) => {
+                    done.push(Done::Deleted(entry.clone(), bytes));
+                }
+                Ok(Finished::Deleted { bytes, written: Written::Later }) => {
+                    waiting.push(entry.clone());
+                    done.push(Done::Deleted(entry.clone(), bytes));
+                }
+                Ok(Finished::Waiting) => waiting.push(entry.clone()),
+                Ok(Finished::Closed) => {}
+                Ok(Finished::Stopped) => done.push(Done::DeletionStopped(entry.clone())),
+                Err(error) => done.push(Done::Failed(format!("deletion of entry {entry}"), error)),
+            }
+            ended.insert(entry);
         }
-        Ok(Swept { look, recovered, done, stopped })
+        let unwritten = self.catch_up(&look, &ended, waiting, &directory).await?;
+        Ok(Swept { look, recovered, done, stopped, halted, unwritten })
     }
 
-    async fn carry_out(
-        &mut self,
-        step: Step,
-        pass: &Pass<'_>,
-        done: &mut Vec<Done>,
-        begun: &mut Vec<BegunDeletion>,
-    ) -> Result<(), SweepError> {
+    /// Takes the steps, each in its turn.
+    async fn take(&mut self, mut turns: Turns, pass: &Pass<'_>) -> Result<Taken, SweepError> {
+        let mut taken = Taken::default();
+        // Why nothing is moved from here on.
+        let mut halt = self.ledger.blocked().map(no_moves);
+        while let Some(step) = turns.next() {
+            if self.stop.is_cancelled() {
+                taken.stopped = true;
+                break;
+            }
+            if halt.is_some() && !matches!(step, Step::Delete(_)) {
+                taken.halted.clone_from(&halt);
+                continue;
+            }
+            pulse::beat();
+            let outcome = match self.carry_out(step.clone(), pass).await? {
+                Carried::Begun(deletion) => {
+                    taken.begun.push(deletion);
+                    continue;
+                }
+                Carried::Done(outcome) => outcome,
+            };
+            if outcome.is_left() {
+                turns.pass_on(&step);
+            }
+            if let Done::Failed(what, error) = &outcome {
+                tracing::error!(%error, "{what} failed");
+                if error.is_without_room() {
+                    halt = Some(error.to_string());
+                }
+            }
+            taken.done.push(outcome);
+            halt = halt.or_else(|| self.ledger.blocked().map(no_moves));
+        }
+        Ok(taken)
+    }
+
+    async fn carry_out(&mut self, step: Step, pass: &Pass<'_>) -> Result<Carried, SweepError> {
         let look = pass.look;
         let by_hand = look.plan.by_hand;
-        match step {
+        Ok(Carried::Done(match step {
             Step::Quarantine(name) => {
-                let Some(volume) = look.observation.inventory.volume(&name) else { return Ok(()) };
+                let Some(volume) = look.observation.inventory.volume(&name) else {
+                    return Ok(Carried::Done(Done::Left(name, "it was not observed".to_owned())));
+                };
                 let at_rest_since = match self.volume_at_rest(&name, pass).await? {
                     Ok(since) => since,
-                    Err(why) => {
-                        done.push(Done::Left(name, why));
-                        return Ok(());
-                    }
+                    Err(why) => return Ok(Carried::Done(Done::Left(name, why))),
                 };
                 let mut mover = self.mover(pass.root, look, pass.quarantine)?;
                 // The guard approved a volume that cannot be moved only where it may be marked.
@@ -341,53 +356,50 @@ impl Sweeper<'_> {
                 } else {
                     mover.mark_volume(volume, by_hand).await
                 };
-                done.push(match result {
+                match result {
                     Ok(Quarantined::Done(entry)) if can_be_moved => Done::Quarantined(name, entry),
                     Ok(Quarantined::Done(entry)) => Done::Marked(name, entry),
                     Ok(Quarantined::Left(why)) => Done::Left(name, why),
                     Ok(Quarantined::InDoubt(entry, why)) => Done::InDoubt(name, entry, why),
                     Err(error) => Done::Failed(format!("quarantine of volume {name}"), error),
-                });
+                }
             }
             Step::Release(entry) => {
                 let verdict = look.plan.entries.get(entry.as_str());
                 let why = verdict.map_or_else(String::new, |verdict| verdict.detail.to_string());
-                done.push(match self.mover(pass.root, look, pass.quarantine)?.release(&entry, &why) {
+                match self.mover(pass.root, look, pass.quarantine)?.release(&entry, &why) {
                     Ok(()) => Done::Released(entry, why),
                     Err(error) => Done::Failed(format!("release of entry {entry}"), error),
-                });
+                }
             }
             Step::Delete(entry) => {
+                // I3: whether it was used comes before whether it can be deleted whole.
                 if let Err(why) = self.entry_at_rest(&entry, pass).await? {
-                    done.push(Done::Kept(entry, why));
-                    return Ok(());
+                    return Ok(Carried::Done(Done::Kept(entry, why)));
                 }
                 let mut mover = self.mover(pass.root, look, pass.quarantine)?;
-                match mover.begin_deletion(&entry, by_hand).await {
-                    Ok(Begun::Deletion(deletion)) => begun.push(deletion),
-                    Ok(Begun::Kept(why)) => done.push(Done::Kept(entry, why)),
-                    Ok(Begun::Removed) => done.push(Done::Removed(entry)),
-                    Ok(Begun::InDoubt(name, why)) => done.push(Done::InDoubt(name, entry, why)),
-                    Err(error) => done.push(Done::Failed(format!("deletion of entry {entry}"), error)),
+                match mover.begin_deletion(&entry, by_hand, &pass.walks.surveys).await {
+                    Ok(Begun::Deletion(deletion)) => return Ok(Carried::Begun(deletion)),
+                    Ok(Begun::Kept(why)) => Done::Kept(entry, why),
+                    Ok(Begun::Removed) => Done::Removed(entry),
+                    Ok(Begun::InDoubt(name, why)) => Done::InDoubt(name, entry, why),
+                    Err(error) => Done::Failed(format!("deletion of entry {entry}"), error),
                 }
             }
-        }
-        if let Some(Done::Failed(what, error)) = done.last() {
-            tracing::error!(%error, "{what} failed");
-        }
-        Ok(())
+        }))
     }
 
-    async fn finish(&mut self, deletion: BegunDeletion, directory: &QuarantineDir) -> Done {
+    async fn finish(
+        &mut self,
+        deletion: BegunDeletion,
+        directory: &QuarantineDir,
+    ) -> Result<Finished, StepError> {
         let entry = deletion.entry.clone();
-        match delete::finish_deletion(deletion, directory, self.ledger, self.stop).await {
-            Ok(deleted) if deleted.stopped => Done::DeletionStopped(entry),
-            Ok(deleted) => Done::Deleted(entry, deleted.bytes),
-            Err(error) => {
-                tracing::error!(%error, entry = entry.as_str(), "deletion failed");
-                Done::Failed(format!("deletion of entry {entry}"), error)
-            }
+        let finished = delete::finish_deletion(deletion, directory, self.ledger, self.stop).await;
+        if let Err(error) = &finished {
+            tracing::error!(%error, entry = entry.as_str(), "deletion failed");
         }
+        finished
     }
 
     fn mover<'b>(
@@ -427,92 +439,4 @@ impl Sweeper<'_> {
             .await?;
         Ok(Some(Locked { directory, held: lock }))
     }
-
-    /// The ledger after a complete look, and in mode `observe` what would have been done.
-    fn write_down(&mut self, look: &Look) -> Result<(), SweepError> {
-        let mode = self.settings.policy.mode.word();
-        let mut lines: Vec<HistoryLine> = look
-            .newly_due
-            .iter()
-            .map(|step| {
-                let (volume, entry, what) = match step {
-                    Step::Quarantine(name) => (Some(name.clone()), None, "quarantine"),
-                    Step::Release(id) => (None, Some(id.clone()), "release"),
-                    Step::Delete(id) => (None, Some(id.clone()), "deletion"),
-                };
-                let record = volume.as_ref().and_then(|name| look.ledger.volumes.get(name));
-                HistoryLine {
-                    at: look.at.wall,
-                    happening: Happening::WouldAct,
-                    last_holder: record.and_then(|record| record.last_holder.clone()),
-                    volume,
-                    entry,
-                    detail: format!("due for {what}, which mode \"{mode}\" does not permit"),
-                    size_bytes: None,
-                }
-            })
-            .collect();
-        let expired = Happening::HoldExpired;
-        lines.extend(
-            look.newly_expired.iter().map(|hold| hold_line(hold, expired, &hold.reason, look.at.wall)),
-        );
-        let released = Happening::HoldReleased;
-        let why = "the engine removed the volume";
-        lines.extend(look.lapsed.iter().map(|hold| hold_line(hold, released, why, look.at.wall)));
-        self.ledger.write(&look.ledger, &lines)?;
-        self.ledger
-            .drop_holds(|hold| look.lapsed.contains(hold) || look.ledger.is_over(hold, look.at.wall))?;
-        Ok(())
-    }
-
-    fn record_refusals(&mut self, look: &Look) -> Result<(), SweepError> {
-        let lines: Vec<HistoryLine> = look
-            .refusals
-            .iter()
-            .map(|refusal| HistoryLine {
-                at: look.at.wall,
-                happening: Happening::Refused,
-                volume: None,
-                entry: None,
-                detail: format!("{}: {}", spoken(refusal.word), refusal.text),
-                last_holder: None,
-                size_bytes: None,
-            })
-            .collect();
-        Ok(self.ledger.record(&lines)?)
-    }
-}
-
-fn hold_line(hold: &Hold, happening: Happening, detail: &str, at: DateTime<Utc>) -> HistoryLine {
-    let (volume, entry) = match &hold.target {
-        HoldTarget::Volume { name, .. } => (Some(name.clone()), None),
-        HoldTarget::Entry { entry } => (None, Some(entry.clone())),
-    };
-    HistoryLine {
-        at,
-        happening,
-        volume,
-        entry,
-        detail: detail.to_owned(),
-        last_holder: None,
-        size_bytes: None,
-    }
-}
-
-/// How many steps of each kind a list of results holds, for one line of summary.
-pub fn count(done: &[Done]) -> BTreeMap<&'static str, usize> {
-    let mut counts = BTreeMap::new();
-    for one in done {
-        let word = match one {
-            Done::Quarantined(..) | Done::Marked(..) => "quarantined",
-            Done::Released(..) => "released",
-            Done::Left(..) | Done::Kept(..) => "left",
-            Done::InDoubt(..) => "in doubt",
-            Done::Deleted(..) | Done::Removed(_) => "deleted",
-            Done::DeletionStopped(_) => "stopped",
-            Done::Failed(..) => "failed",
-        };
-        *counts.entry(word).or_insert(0) += 1;
-    }
-    counts
 }

@@ -13,8 +13,9 @@ use crate::gc::holds::Hold;
 use crate::gc::ledger::{ClockReading, LedgerState};
 use crate::gc::volume::{Unmovable, VolumeName};
 use crate::host::clock;
+use crate::host::directory::is_without_room;
 use crate::host::engine::{ChangingEngine, EngineError};
-use crate::host::ledger::{Ledger, LedgerError};
+use crate::host::ledger::{Ledger, LedgerError, Written};
 use crate::host::quarantine::{DeletionError, QuarantineDir, QuarantineError};
 use crate::host::volumes_dir::{Observed, VolumesDir};
 use crate::witness::EvidenceError;
@@ -88,12 +89,45 @@ pub enum StepError {
     Refused(String),
 }
 
+impl StepError {
+    /// Whether it is about no volume or entry in particular, so that every other step would meet it too.
+    pub(super) fn concerns_all(&self) -> bool {
+        match self {
+            Self::Evidence(_) | Self::Engine(_) | Self::Ledger(_) | Self::System(_) | Self::Fault { .. } => {
+                true
+            }
+            Self::Quarantine(_) | Self::Deletion(_) | Self::Refused(_) => self.is_without_room(),
+            Self::Swap { source, .. } => source.concerns_all(),
+        }
+    }
+
+    /// Whether there is no room for what a move needs (I15).
+    pub(super) fn is_without_room(&self) -> bool {
+        match self {
+            Self::Quarantine(QuarantineError::Io { source, .. }) => is_without_room(*source),
+            Self::Ledger(error) => error.stops_writing(),
+            Self::Quarantine(_)
+            | Self::Deletion(_)
+            | Self::Evidence(_)
+            | Self::Engine(_)
+            | Self::System(_)
+            | Self::Fault { .. }
+            | Self::Refused(_) => false,
+            Self::Swap { source, .. } => source.is_without_room(),
+        }
+    }
+}
+
 impl Mover<'_> {
     /// Asks every witness again. What the observation knew of directories is remembered, so that the volume is also recognised by the
     /// identity of those that are already renamed away.
     pub(super) async fn held(&self) -> Result<Held, StepError> {
-        let context =
-            Context { holds: &self.holds, acknowledged: &self.settings.acknowledged_containers, now: now()? };
+        let context = Context {
+            holds: &self.holds,
+            acknowledged: &self.settings.acknowledged_containers,
+            passing: &self.settings.policy.passing,
+            now: now()?,
+        };
         let held = ask_again(self.engine.reading(), &self.index, context).await?;
         self.check_engine().await?;
         Ok(held)
@@ -156,29 +190,44 @@ impl Mover<'_> {
         manifest: &Manifest,
         detail: impl Into<String>,
     ) -> Result<(), StepError> {
-        let line = HistoryLine {
-            at: now()?,
-            happening,
-            volume: Some(manifest.name.clone()),
-            entry: Some(manifest.entry.clone()),
-            detail: detail.into(),
-            last_holder: manifest.last_holder.clone(),
-            size_bytes: manifest.size_bytes,
-        };
-        tracing::info!(
-            event = happening.word(),
-            volume = manifest.name.as_str(),
-            entry = manifest.entry.as_str(),
-            "{}",
-            line.detail
-        );
-        Ok(self.ledger.record(&[line])?)
+        let line = line(happening, manifest, detail.into())?;
+        Ok(self.ledger.record_or_keep(&[line])?)
+    }
+
+    /// Writes the line with which an entry ends, once. While it cannot be written, whatever proves the end has to stay.
+    pub(super) fn record_end(
+        &mut self,
+        happening: Happening,
+        manifest: &Manifest,
+        detail: impl Into<String>,
+    ) -> Result<Written, StepError> {
+        let line = line(happening, manifest, detail.into())?;
+        Ok(self.ledger.end_entry(&manifest.entry, &line)?)
     }
 
     /// The path of an entry, for messages.
     pub(super) fn shown(&self, entry: &EntryId) -> String {
         self.quarantine.path_of(entry).display().to_string()
     }
+}
+
+/// A line of history about an entry, which is also logged.
+fn line(happening: Happening, manifest: &Manifest, detail: String) -> Result<HistoryLine, StepError> {
+    tracing::info!(
+        event = happening.word(),
+        volume = manifest.name.as_str(),
+        entry = manifest.entry.as_str(),
+        "{detail}"
+    );
+    Ok(HistoryLine {
+        at: now()?,
+        happening,
+        volume: Some(manifest.name.clone()),
+        entry: Some(manifest.entry.clone()),
+        detail,
+        last_holder: manifest.last_holder.clone(),
+        size_bytes: manifest.size_bytes,
+    })
 }
 
 /// The time.

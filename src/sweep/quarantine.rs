@@ -69,7 +69,7 @@ impl Mover<'_> {
         if let Err(error) = self.quarantine.take_data(&self.volumes, &manifest) {
             // Whether or not the rename was done, recovery finds out from the manifest.
             self.undo(&manifest)?;
-            return Err(error.into());
+            return self.not_taken(volume, error);
         }
         match self.look_while_away(&manifest).await {
             Ok(Away::Forgettable) => {}
@@ -90,6 +90,26 @@ impl Mover<'_> {
         match volume.class {
             Class::Unlisted => self.settle_unlisted(&manifest).await,
             Class::Anonymous | Class::Named => self.forget(manifest, WayBack::Open).await,
+        }
+    }
+
+    /// Why the data was not renamed. What would fail each time is a reason to keep the volume, and no failure.
+    fn not_taken(&mut self, volume: &Volume, error: QuarantineError) -> Result<Quarantined, StepError> {
+        match error {
+            QuarantineError::NotRenamed { why, .. } => {
+                let sentence = why.sentence().to_owned();
+                self.remember_not_renamed(volume, why)?;
+                Ok(Quarantined::Left(sentence))
+            }
+            error @ (QuarantineError::Io { .. }
+            | QuarantineError::NewerManifest { .. }
+            | QuarantineError::DamagedManifest { .. }
+            | QuarantineError::Exists { .. }
+            | QuarantineError::NotEmpty { .. }
+            | QuarantineError::Mounted { .. }
+            | QuarantineError::Covers(_)
+            | QuarantineError::Covered { .. }
+            | QuarantineError::NotTheSame { .. }) => Err(error.into()),
         }
     }
 

@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use super::delete::remember_name;
 use super::forget::WayBack;
 use super::mover::{Mover, StepError};
 use super::quarantine::{Quarantined, held_by, is_plain};
@@ -12,6 +13,7 @@ use crate::gc::volume::{Class, Unmovable, VolumeName};
 use crate::host::clock;
 use crate::host::engine::wire;
 use crate::host::fault::{self, Setting};
+use crate::host::ledger::Written;
 use crate::host::pulse;
 use crate::host::quarantine::QuarantineError;
 
@@ -78,7 +80,8 @@ impl Mover<'_> {
     async fn recover_moving(&mut self, manifest: &Manifest) -> Result<Recovered, StepError> {
         if self.quarantine.data_facts(&manifest.entry)?.is_none() {
             // The rename was not done, or was undone: the volume has its data.
-            self.drop_put_back(manifest)?;
+            self.quarantine.sync_put_back(&self.volumes, manifest)?;
+            self.end_undone(manifest)?;
             return Ok(Recovered::Undone);
         }
         match self.engine.reading().volume(&manifest.name).await? {
@@ -101,8 +104,7 @@ impl Mover<'_> {
             }
             match self.quarantine.put_back(&self.volumes, manifest) {
                 Ok(()) => {
-                    self.quarantine.drop_entry(&manifest.entry)?;
-                    self.record(Happening::RolledBack, manifest, "its move had been interrupted")?;
+                    self.end_undone(manifest)?;
                     return Ok(Recovered::Undone);
                 }
                 Err(QuarantineError::Exists { .. } | QuarantineError::NotTheSame { .. }) => {}
@@ -139,8 +141,7 @@ impl Mover<'_> {
         }
         match self.quarantine.put_back(&self.volumes, manifest) {
             Ok(()) => {
-                self.quarantine.drop_entry(&manifest.entry)?;
-                self.record(Happening::RolledBack, manifest, "its move had been interrupted")?;
+                self.end_undone(manifest)?;
                 Ok(true)
             }
             Err(QuarantineError::Exists { .. } | QuarantineError::NotTheSame { .. }) => Ok(false),
@@ -153,7 +154,8 @@ impl Mover<'_> {
     async fn recover_in_doubt(&mut self, manifest: &Manifest) -> Result<Recovered, StepError> {
         if self.quarantine.data_facts(&manifest.entry)?.is_none() {
             // The engine had refused, and the data was put back.
-            self.drop_put_back(manifest)?;
+            self.quarantine.sync_put_back(&self.volumes, manifest)?;
+            self.end_undone(manifest)?;
             return Ok(Recovered::Undone);
         }
         let Some(told) = self.engine.reading().volume(&manifest.name).await? else {
@@ -188,6 +190,15 @@ impl Mover<'_> {
         }
     }
 
+    /// The volume has its data: the entry goes when the history says so.
+    fn end_undone(&mut self, manifest: &Manifest) -> Result<(), StepError> {
+        if self.record_end(Happening::RolledBack, manifest, "its move had been interrupted")? == Written::Now
+        {
+            self.quarantine.drop_entry(&manifest.entry)?;
+        }
+        Ok(())
+    }
+
     /// Whether the engine still lists the very volume whose data is in the entry, without data.
     pub(super) fn is_still_its_husk(
         &self,
@@ -197,7 +208,7 @@ impl Mover<'_> {
         let seen = self.observe(&manifest.name)?;
         Ok(is_plain(told)
             && seen.data.is_none()
-            && seen.directory.is_some_and(|facts| facts.identity.is_same(&manifest.volume_directory)))
+            && seen.directory.is_some_and(|facts| facts.identity.is_same_inode(&manifest.volume_directory)))
     }
 
     /// What the engine would remove with the emptied directory of a volume: somebody put it there since that was looked at.
@@ -226,7 +237,7 @@ impl Mover<'_> {
             return Ok(Recovered::Committed);
         }
         let placed = there.data;
-        if placed.is_some_and(|facts| facts.identity.is_same(&manifest.data_directory)) {
+        if placed.is_some_and(|facts| facts.identity.is_same_inode(&manifest.data_directory)) {
             // I4: whoever placed it may have been killed before it had synced that.
             self.quarantine.sync_given(&self.volumes, &manifest.entry, name)?;
             self.finish_restore(manifest, name).await?;
@@ -237,7 +248,7 @@ impl Mover<'_> {
             return Err(self.unclear(name));
         }
         // It had been placed, and somebody removed the volume since: nothing is left to bring back.
-        self.remember_name(manifest)?;
+        remember_name(self.quarantine, manifest)?;
         self.quarantine.drop_entry(&manifest.entry)?;
         self.record(
             Happening::Failed,

@@ -68,6 +68,7 @@ impl Sweeper<'_> {
         if manifest.state == EntryState::InPlace {
             if let (None, Replace::Refuse) = (&target, replace) {
                 mover.release_by_hand(&manifest)?;
+                self.ledger.flush()?;
                 return Ok(Restored::Released(Box::new(manifest)));
             }
             let why = format!(
@@ -90,6 +91,7 @@ impl Sweeper<'_> {
                 Some(replaced) => mover.swap_back(error, &replaced, &name).await?.into(),
             });
         }
+        self.ledger.flush()?;
         Ok(Restored::Done { manifest: Box::new(manifest), name, replaced })
     }
 

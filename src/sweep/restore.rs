@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 
 use chrono::{DateTime, Utc};
 
+use super::delete::remember_name;
 use super::mover::{Mover, StepError};
 use crate::gc::entry::{Entry, EntryId, EntryState, Manifest};
 use crate::gc::history::Happening;
@@ -117,7 +118,9 @@ impl Mover<'_> {
     fn check_data(&self, manifest: &Manifest) -> Result<(), StepError> {
         let path = self.quarantine.path_of(&manifest.entry).join("data");
         match self.quarantine.data_facts(&manifest.entry)? {
-            Some(facts) if facts.is_directory && facts.identity.is_same(&manifest.data_directory) => Ok(()),
+            Some(facts) if facts.is_directory && facts.identity.is_same_inode(&manifest.data_directory) => {
+                Ok(())
+            }
             Some(_) => Err(QuarantineError::NotTheSame { path }.into()),
             None => Err(StepError::Refused(format!(
                 "{} is not there: somebody took it out. Put it back and restore again, or end the entry with \
@@ -144,24 +147,25 @@ impl Mover<'_> {
     /// Until when an order to forget a volume of this name may still arrive, whichever entry it was for.
     fn name_unsafe_until(&self, name: &VolumeName) -> Result<Option<DateTime<Utc>>, StepError> {
         let now = clock::read()?;
-        let of_entries = self.quarantine.entries()?.into_iter().filter_map(|entry| match entry {
-            Entry::Known(manifest) if manifest.name == *name => manifest.late_order_until(&now),
-            Entry::Known(_) | Entry::Deleting(_) | Entry::Damaged { .. } => None,
-        });
+        let mut of_entries = Vec::new();
+        for entry in self.quarantine.entries()? {
+            let manifest = match entry {
+                Entry::Known(manifest) => Some(*manifest),
+                // Its name is remembered when it ends, and until then it says so itself.
+                Entry::Deleting(id) => self.quarantine.deleting_manifest(&id)?,
+                Entry::Damaged { .. } => None,
+            };
+            of_entries.extend(
+                manifest
+                    .filter(|manifest| manifest.name == *name)
+                    .and_then(|manifest| manifest.late_order_until(&now)),
+            );
+        }
         let remembered = self.quarantine.unsafe_name(name)?.and_then(|remembered| {
             let until = late_order::by_wall_clock(remembered.since);
             late_order::by_both_clocks(until, Some(remembered.monotonic), &now)
         });
-        Ok(of_entries.chain(remembered).max())
-    }
-
-    /// Before an entry ends: what it says of its name must not end with it (I5).
-    pub(super) fn remember_name(&self, manifest: &Manifest) -> Result<(), StepError> {
-        let now = clock::read()?;
-        if manifest.late_order_until(&now).is_some() {
-            self.quarantine.remember_unsafe_name(&manifest.name, now.monotonic)?;
-        }
-        Ok(())
+        Ok(of_entries.into_iter().chain(remembered).max())
     }
 
     /// From placed data on: the engine makes the volume, owner and mode are set again, the result is checked, the entry ends.
@@ -203,7 +207,7 @@ impl Mover<'_> {
         )]
         let labels = told.labels.unwrap_or_default();
         self.carry_over_holds(manifest, name)?;
-        self.remember_name(manifest)?;
+        remember_name(self.quarantine, manifest)?;
         self.quarantine.drop_entry(&manifest.entry)?;
         self.ledger.forget_entry(&manifest.entry)?;
         let detail = outcome(manifest, name, &labels);

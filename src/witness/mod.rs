@@ -8,6 +8,7 @@ pub mod claims;
 pub mod closely;
 pub mod containers_on_disk;
 mod directories;
+pub mod ends;
 pub mod engine;
 pub mod in_place;
 pub mod index;

@@ -17,6 +17,7 @@ use crate::gc::entry::{Entry, EntryId};
 use crate::gc::holds::Hold;
 use crate::gc::in_order::InOrder;
 use crate::gc::inventory::{EngineIdentity, Inventory};
+use crate::gc::passing::Passing;
 use crate::gc::reference::{Holder, Reference, Witness};
 use crate::gc::volume::{Class, Unmovable, Volume, VolumeIdentity, VolumeName};
 use crate::host::engine::{Answer, Asked, Engine, cluster, wire};
@@ -31,6 +32,8 @@ pub struct Context<'a> {
     pub holds: &'a [Hold],
     /// Container directories that an operator declared irrelevant.
     pub acknowledged: &'a BTreeSet<String>,
+    /// Containers that only pass by.
+    pub passing: &'a [Passing],
     /// The time, as a value.
     pub now: DateTime<Utc>,
 }
@@ -78,7 +81,7 @@ async fn observe_once(
     context: Context<'_>,
 ) -> Result<Result<Observation, Differs>, EvidenceError> {
     let Gathered { info, after, containers, listed, odd, index, not_here, evidence } =
-        gather(engine, context, None).await?;
+        Box::pin(gather(engine, context, None)).await?;
     let wire::Volumes { volumes, odd: odd_listed, warnings } = listed;
     let volumes = volumes.unwrap_or_default();
     let directory = index.shared_directory();
@@ -103,9 +106,12 @@ async fn observe_once(
         Ok(info) => info,
         Err(differs) => return Ok(Err(differs)),
     };
+    let passers = containers.iter().filter(|container| container.only_passes(context.passing));
+    let passers = passers.map(|container| container.id.clone()).collect();
     let containers = containers.len() as u64;
     let inventory = Inventory::complete(context.now, identity_of(engine, &info), volumes, answers)?
-        .with_odd(odd::volumes(odd_listed, odd));
+        .with_odd(odd::volumes(odd_listed, odd))
+        .with_passers(passers);
     let mounted = evidence.mounted;
     Ok(Ok(Observation { inventory, index, info, containers, root_problem, directory, mounted }))
 }
@@ -179,7 +185,7 @@ pub async fn ask_again(
 ) -> Result<Held, EvidenceError> {
     let mut tries = Tries::default();
     let evidence = loop {
-        let gathered = gather(engine, context, Some(before)).await?;
+        let gathered = Box::pin(gather(engine, context, Some(before))).await?;
         match engine_witness::compare(&gathered.info, gathered.containers.len(), gathered.after).await? {
             Ok(_) => break gathered.evidence,
             Err(differs) => tries.again(differs).await?,

@@ -19,6 +19,7 @@ mod life;
 mod output;
 mod races;
 mod selftest;
+mod stuck;
 mod touched;
 
 harness::reaper!();

@@ -1,6 +1,6 @@
 //! What events change in what is remembered: they set clocks back and name holders, and nothing they say makes anything due sooner.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use crate::situations::observe;
@@ -10,6 +10,7 @@ use proptest::prelude::*;
 use volgc::gc::entry::{EntryState, Manifest};
 use volgc::gc::ledger::{ClockReading, LedgerState, VolumeRecord};
 use volgc::gc::news::{Doing, Event, News, Tracker};
+use volgc::gc::passing::Passing;
 use volgc::gc::plan::Quarantine;
 use volgc::gc::reference::{HolderKind, Witness};
 
@@ -35,6 +36,8 @@ fn container(id: &str, doing: Doing, minutes: i64) -> Event {
         id: id.to_owned(),
         name: Some(format!("name of {id}")),
         detail: format!("{doing:?}"),
+        image: Some(format!("image of {id}")),
+        labels: BTreeMap::new(),
         doing,
         at: at(minutes),
     }
@@ -82,6 +85,46 @@ fn a_use_between_two_sweeps_sets_the_clock_back_and_is_remembered() {
     assert_eq!((clock.since, clock.watched, clock.sightings), (at(86), Duration::ZERO, 1));
     let clock = record(&swept(&next, false, 180)).unreferenced.clone().unwrap();
     assert_eq!((clock.watched, clock.sightings), (HOUR, 2));
+}
+
+/// A tracker for which containers with this image only pass by.
+fn letting_pass(image: &str) -> Tracker {
+    let image = vec![globset::Glob::new(image).unwrap().compile_matcher()];
+    let mut tracker = Tracker::default();
+    tracker.let_pass(vec![Passing { image, ..Passing::default() }]);
+    tracker
+}
+
+#[test]
+fn a_container_that_only_passes_by_between_two_sweeps_sets_no_clock_back() {
+    let mut tracker = letting_pass("image of backup*");
+    let visit = [
+        container("backup1", Doing::Created, 80),
+        mounted("backup1", 81),
+        container("backup1", Doing::Started, 81),
+        container("backup1", Doing::Ended, 85),
+        container("backup1", Doing::Removed, 86),
+    ];
+    for event in visit {
+        tracker.take(event);
+    }
+    assert!(!tracker.has_news(), "{:?}", tracker.drain());
+    // Another one meanwhile counts, and so does one of which nothing but a mount is known.
+    tracker.take(container("c1", Doing::Created, 82));
+    tracker.take(mounted("c1", 83));
+    assert_eq!(tracker.drain().uses[&name("db")].holder.name, "name of c1");
+    tracker.take(mounted("backup2", 90));
+    assert!(tracker.drain().uses.contains_key(&name("db")));
+}
+
+#[test]
+fn a_container_that_a_look_knew_to_pass_by_needs_no_event_that_says_so() {
+    let mut tracker = letting_pass("image of backup*");
+    let backup = reference(&name("db"), Witness::Engine, HolderKind::Container, "backup");
+    let passers = BTreeSet::from(["id of backup".to_owned()]);
+    tracker.learn(&inventory(vec![volume("db")], &[backup]).with_passers(passers));
+    tracker.take(mounted("id of backup", 30));
+    assert!(!tracker.has_news());
 }
 
 #[test]

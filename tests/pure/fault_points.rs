@@ -105,6 +105,7 @@ const REASONS: &[(&str, &str, &str, &str)] = &[
         "execute_batch(",
         "inside of a transaction, at whose beginning the point is",
     ),
+    ("src/host/ledger/unwritable.rs", "nothing", "execute_batch(", "a database in memory"),
     ("src/host/ledger.rs", "make_file", "sync_new_directory(", "it passes the point itself"),
     ("src/host/ledger.rs", "set_volume_record", "self.change(", "no command calls it"),
     ("src/sweep/forget.rs", "delete_or_stop", "engine.delete_volume(", "its caller passes the point"),

@@ -107,6 +107,8 @@ pub struct GivenEntry {
     delete_after: String,
     ledger: Option<Known>,
     pub held_by: Option<String>,
+    /// What stands in the way of its deletion.
+    pub undeletable: Option<String>,
     /// A container that names its volume, which there is none of.
     named_by: Option<String>,
     /// At the last sweep its name was in use.

@@ -1,5 +1,6 @@
 //! What one sweep makes of what is remembered, and how much time counts as watched.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use crate::situations::{observe, raw};
@@ -9,7 +10,7 @@ use proptest::prelude::*;
 use volgc::gc::holds::{Hold, HoldTarget};
 use volgc::gc::ledger::{ClockReading, LedgerState};
 use volgc::gc::plan::Quarantine;
-use volgc::gc::reference::{HolderKind, Reference, Witness};
+use volgc::gc::reference::{Holder, HolderKind, Reference, Witness};
 use volgc::gc::volume::{Volume, VolumeIdentity};
 use volgc::gc::watch::{Watch, watched_time};
 
@@ -51,6 +52,44 @@ fn a_clock_starts_when_the_last_holder_is_gone_and_runs_while_there_is_none() {
     let fourth = seen(&third, vec![volume("db")], &held, 13);
     assert_eq!(fourth.volumes[&name("db")].unreferenced, None);
     assert_eq!(fourth.volumes[&name("db")].first_seen_at, now());
+}
+
+/// I1: it holds the volume, and its clock stands meanwhile. But it does not begin anew.
+#[test]
+fn a_clock_stands_while_a_container_only_passes_by() {
+    let backup = Reference {
+        holder: Holder { id: "b1".to_owned(), ..held_by(HolderKind::Container, "backup").holder },
+        ..held_by(HolderKind::Container, "backup")
+    };
+    let mount =
+        Reference { holder: Holder { kind: HolderKind::Mount, ..backup.holder.clone() }, ..backup.clone() };
+    let passed = |before: &LedgerState, references: &[Reference], hours| {
+        let passers = BTreeSet::from(["b1".to_owned()]);
+        let inventory = inventory(vec![volume("db")], references).with_passers(passers);
+        observe(before, &inventory, &Quarantine::default(), &at(hours), &limits())
+    };
+    let clock = |ledger: &LedgerState| {
+        let clock = ledger.volumes[&name("db")].unreferenced.clone().unwrap();
+        (clock.watched, clock.sightings)
+    };
+    let web = held_by(HolderKind::Container, "web");
+    let held = passed(&LedgerState::default(), std::slice::from_ref(&web), 0);
+    let free = passed(&passed(&held, &[], 1), &[], 5);
+    assert_eq!(clock(&free), (4 * HOUR, 2));
+    let during = passed(&free, &[backup.clone(), mount.clone()], 6);
+    assert_eq!(clock(&during), (4 * HOUR, 2));
+    assert_eq!(during.volumes[&name("db")].last_holder.as_ref().unwrap().holder.name, "web");
+    assert_eq!(clock(&passed(&during, &[], 7)), (5 * HOUR, 3));
+    // Beside another holder it changes nothing.
+    assert_eq!(passed(&during, &[backup.clone(), web], 7).volumes[&name("db")].unreferenced, None);
+    // The last holder ended while it passed by: the time until the next look is not watched.
+    let alone = passed(&held, std::slice::from_ref(&backup), 1);
+    assert_eq!(clock(&alone), (Duration::ZERO, 0));
+    assert_eq!(clock(&passed(&alone, &[], 9)), (Duration::ZERO, 1));
+    // Somebody else's mount is a use.
+    let foreign =
+        Reference { holder: Holder { id: "4026532000".to_owned(), ..mount.holder.clone() }, ..mount };
+    assert_eq!(passed(&free, &[backup, foreign], 6).volumes[&name("db")].unreferenced, None);
 }
 
 #[test]

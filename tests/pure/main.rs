@@ -161,7 +161,14 @@ pub fn limits() -> Limits {
 /// Everything collected: quarantined after a week, deleted two weeks later.
 pub fn policy() -> Policy {
     let collect = Disposition::Collect { quarantine_after: 7 * DAY, delete_after: 14 * DAY };
-    Policy { mode: Mode::Enforce, rules: Vec::new(), anonymous: collect, named: collect, limits: limits() }
+    Policy {
+        mode: Mode::Enforce,
+        rules: Vec::new(),
+        anonymous: collect,
+        named: collect,
+        limits: limits(),
+        passing: Vec::new(),
+    }
 }
 
 pub fn reading(wall: DateTime<Utc>, monotonic: Duration, boot: &str) -> ClockReading {

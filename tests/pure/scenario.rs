@@ -76,7 +76,10 @@ impl Scenario {
         let entries = self.entries.iter().flat_map(GivenEntry::made).collect();
         let held = self.entries.iter().filter_map(|entry| Some((&entry.entry, entry.held_by.clone()?)));
         let held = held.map(|(entry, holder)| (id(entry), holder));
-        let quarantine = Quarantine { entries, held: held.collect() };
+        let undeletable = self.entries.iter();
+        let undeletable =
+            undeletable.filter_map(|entry| entry.undeletable.clone().map(|why| (id(&entry.entry), why)));
+        let quarantine = Quarantine { entries, held: held.collect(), undeletable: undeletable.collect() };
         let mut ledger = LedgerState::default();
         self.volumes.iter().for_each(|volume| volume.records(&mut ledger));
         self.entries.iter().for_each(|entry| entry.remembered(&mut ledger));

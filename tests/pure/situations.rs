@@ -12,6 +12,7 @@ use volgc::gc::entry::{Entry, EntryId, EntryState, Manifest};
 use volgc::gc::holds::{Hold, HoldTarget};
 use volgc::gc::inventory::Inventory;
 use volgc::gc::ledger::{Clock, ClockReading, LedgerState, SeenEntry, VolumeRecord};
+use volgc::gc::orphans::SeenEnds;
 use volgc::gc::plan::{Order, Quarantine};
 use volgc::gc::policy::{Disposition, LabelMatch, Limits, Match, Mode, Policy, Rule};
 use volgc::gc::reference::{HolderKind, Reference, Witness};
@@ -29,7 +30,7 @@ pub fn every_unmovable() -> Vec<Unmovable> {
     every![
         Unmovable: OtherDriver, OtherScope, DriverOptions, OptionsFile, NoDirectory, NotADirectory, NoData, ForeignContent,
         OtherFileSystem, Mounted, NameNotAccepted, Immutable, ProjectQuota, Unreadable, NoAnswer, RootNotHere, ClusterVolume,
-        RootUnproven, NotAMount, OptionsDiffer, MountPointNotEmpty
+        RootUnproven, NotAMount, OptionsDiffer, MountPointNotEmpty, RenameRefused, RenameUnsafe
     ]
 }
 
@@ -39,7 +40,7 @@ pub fn every_reason() -> Vec<Reason> {
         Reason: Held, KeepLabel, MalformedLabel, RuleKeep, ClassKeep, Unmovable(Unmovable::Mounted), SuddenOrphan,
         FirstSighting, WithinGrace, TooFewSightings, LimitPerSweep, NotOrdered, GraceOver, ByHand, Hold, InQuarantine,
         OperatorDeletes, NameInUse, UnfinishedMove, InDoubt, UnfinishedRestore, UnfinishedDeletion, ManifestDamaged,
-        NotListed, InPlace, VolumeGone, NotOptedIn, OddName, Touched
+        NotListed, InPlace, VolumeGone, NotOptedIn, OddName, Touched, Undeletable
     ]
 }
 
@@ -82,6 +83,7 @@ pub enum RawState {
 }
 
 #[derive(Debug, Clone)]
+#[expect(clippy::struct_excessive_bools, reason = "facts that occur in every combination")]
 pub struct RawEntry {
     pub state: RawState,
     /// Which volume's name; there may be none that many.
@@ -93,6 +95,8 @@ pub struct RawEntry {
     pub promised: Option<u32>,
     pub clock: Option<(u32, u32)>,
     pub is_held: bool,
+    /// Part of its data cannot be deleted.
+    pub is_undeletable: bool,
     /// Something names its volume, also when there is none.
     pub is_named: bool,
     pub hold: Option<i64>,
@@ -166,22 +170,26 @@ fn raw_entry() -> impl Strategy<Value = RawEntry> {
     ];
     let promised = option::weighted(0.9, 4_u32..14);
     let is_held = prop::bool::weighted(0.1);
+    let is_undeletable = prop::bool::weighted(0.1);
     let is_named = prop::bool::weighted(0.1);
     let clock = option::weighted(0.9, clock());
     let touched = option::weighted(0.15, prop_oneof![Just(Manner::Changed), Just(Manner::Read)]);
-    let seen = (is_held, is_named, hold(), touched);
+    let seen = (is_held, is_undeletable, is_named, hold(), touched);
     (state, 0_usize..30, prop::bool::weighted(0.1), labels(), promised, clock, seen).prop_map(
-        |(state, of, other, labels, promised, clock, (is_held, is_named, hold, touched))| RawEntry {
-            state,
-            of,
-            other,
-            labels,
-            promised,
-            clock,
-            is_held,
-            is_named,
-            hold,
-            touched,
+        |(state, of, other, labels, promised, clock, (is_held, is_undeletable, is_named, hold, touched))| {
+            RawEntry {
+                state,
+                of,
+                other,
+                labels,
+                promised,
+                clock,
+                is_held,
+                is_undeletable,
+                is_named,
+                hold,
+                touched,
+            }
         },
     )
 }
@@ -230,7 +238,7 @@ fn policy() -> impl Strategy<Value = Policy> {
                 reads: if min_sightings % 2 == 0 { Reads::Count } else { Reads::Pass },
                 ..limits()
             };
-            Policy { mode, rules, anonymous, named, limits }
+            Policy { mode, rules, anonymous, named, limits, passing: Vec::new() }
         },
     )
 }
@@ -343,9 +351,13 @@ impl Raw {
     pub fn quarantine(&self) -> Quarantine {
         let numbered = || self.entries.iter().enumerate();
         let held = numbered().filter(|(_, entry)| entry.is_held);
+        let undeletable = numbered().filter(|(_, entry)| entry.is_undeletable);
         Quarantine {
             entries: numbered().map(|(number, entry)| entry.build(number)).collect(),
             held: held.map(|(number, _)| (entry_id(number), "process tar".to_owned())).collect(),
+            undeletable: undeletable
+                .map(|(number, _)| (entry_id(number), "the attribute `i`".to_owned()))
+                .collect(),
         }
     }
 
@@ -421,5 +433,8 @@ pub fn observe(
             Entry::Deleting(_) | Entry::Damaged { .. } => None,
         })
         .collect();
-    before.observe(inventory, &seen, 1, at, &Watch::Sweeps, limits)
+    let mut after = before.observe(inventory, &seen, 1, at, &Watch::Sweeps, limits);
+    let suspects = before.suspects(&before.orphans(&after), &SeenEnds::default(), 1, limits);
+    after.suspect(&suspects, at.wall);
+    after
 }

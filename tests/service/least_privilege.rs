@@ -84,7 +84,11 @@ fn as_documented(asked: &str) -> String {
         Some(rest) if rest != "create" && !rest.contains('/') => "/volumes/NAME",
         Some(_) | None => path,
     };
-    let query = if path == "/events" { "" } else { query };
+    let query = match path {
+        "/events" if query.contains("until=") => "until=",
+        "/events" => "",
+        _ => query,
+    };
     match (query, query.strip_prefix("filters=")) {
         ("", _) => format!("{method} {path}"),
         (_, Some(_)) => format!("{method} {path}?filters="),
@@ -286,6 +290,56 @@ fn what_was_killed_is_recovered(granted: &mut Granted<'_>) {
     }
 }
 
+/// The engine is asked which containers it saw end, by whichever command sees first that they are gone.
+fn many_holders_end(granted: &mut Granted<'_>) {
+    let engine = granted.engine;
+    let call = "GET /events?until=";
+    let row = documented_calls().into_iter().find(|row| row.call == call).unwrap();
+    for command in row.commands {
+        let (idle, old, lost) =
+            (format!("{command}-idle"), format!("{command}-old"), format!("{command}-lost"));
+        let mounts = [format!("{lost}-1:/1"), format!("{lost}-2:/2")];
+        BY_HAND.clone_into(&mut granted.config);
+        granted.directly();
+        for name in [&idle, &old] {
+            engine.create_volume(name, &[]);
+        }
+        granted.volgc.ok(&["quarantine", &old]);
+        engine.docker(&[
+            "create",
+            "--name",
+            &lost,
+            "--network",
+            "none",
+            "-v",
+            &mounts[0],
+            "-v",
+            &mounts[1],
+            "bb",
+            "true",
+        ]);
+        granted.volgc.ok(&["sweep"]);
+        engine.docker(&["rm", &lost]);
+        granted.config = format!("{BY_HAND}sudden_orphans = 1\nsudden_orphan_share = \"1%\"\n");
+        let words = [command.as_str()];
+        match command.as_str() {
+            "quarantine" | "hold" | "explain" => {
+                let more = if command == "hold" { &["--reason", "a test"][..] } else { &[] };
+                granted.ok(&[&words[..], &[idle.as_str()], more].concat());
+            }
+            "restore" => drop(granted.ok(&[words[0], &old])),
+            "delete" => {
+                let entry = granted.volgc.entry_id_of(&old);
+                granted.ok(&[words[0], "--yes", &entry]);
+            }
+            "run" => granted.run_long(Duration::from_mins(1), |proxy| {
+                wait_until("it asks", || proxy.has_seen(|asked| as_documented(asked) == call));
+            }),
+            _ => drop(granted.ok(&words)),
+        }
+    }
+}
+
 /// The end of an entry in place is the engine's removal, by whichever command it comes.
 fn an_entry_in_place_ends(granted: &mut Granted<'_>) {
     let engine = granted.engine;
@@ -332,6 +386,7 @@ on_each_engine! {
         a_long_run(&mut granted);
         what_was_killed_is_recovered(&mut granted);
         an_entry_in_place_ends(&mut granted);
+        many_holders_end(&mut granted);
         granted.assert_all_asked();
     }
 

@@ -15,6 +15,7 @@ mod idle;
 mod least_privilege;
 mod life;
 mod metrics;
+mod passing;
 mod schedule;
 mod unit_file;
 mod watched;

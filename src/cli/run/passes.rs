@@ -55,6 +55,7 @@ impl<'a> Passes<'a> {
         stop: &'a CancellationToken,
     ) -> Result<Self, CliError> {
         let inbox = Arc::new(Inbox::default());
+        inbox.teach(|tracker| tracker.let_pass(settings.policy.passing.clone()));
         // What happened while no service ran counts as far as the engine still knows it.
         let last = context.remembered()?.last_sweep;
         let follower = start_following(context, &settings, &inbox, last)?;
@@ -94,7 +95,7 @@ impl<'a> Passes<'a> {
             engine = self.context.changing_engine(settings) => engine?,
             () = self.stop.cancelled() => return Err(SweepError::Stopped.into()),
         };
-        let mut ledger = self.context.ledger()?;
+        let mut ledger = self.context.ledger_for_pass()?;
         let whoami = whoami("run");
         let mut sweeper = Sweeper {
             engine: &engine,
@@ -111,7 +112,7 @@ impl<'a> Passes<'a> {
     async fn recover(&self) -> Result<(), CliError> {
         let settings = self.settings();
         let engine = self.context.changing_engine(&settings).await?;
-        let mut ledger = self.context.ledger()?;
+        let mut ledger = self.context.ledger_for_pass()?;
         let whoami = whoami("run");
         let mut sweeper = Sweeper {
             engine: &engine,
@@ -190,7 +191,8 @@ impl<'a> Passes<'a> {
     async fn write_down(&self, news: &mut News) -> Result<(), CliError> {
         if !news.unknown.is_empty() {
             let engine = self.context.engine(&self.settings()).await?;
-            if let Err(error) = heed::complete(&engine, &self.inbox, news).await {
+            let passing = &self.settings().policy.passing;
+            if let Err(error) = heed::complete(&engine, &self.inbox, news, passing).await {
                 tracing::debug!(%error, "cannot ask for the volumes of new containers");
             }
         }
@@ -331,6 +333,7 @@ impl Passes<'_> {
         if settings.metrics != self.settings().metrics {
             tracing::warn!("[metrics] is read at the start alone: restart the service for its new value");
         }
+        self.inbox.teach(|tracker| tracker.let_pass(settings.policy.passing.clone()));
         let (schedule, mode) = (settings.schedule.clone(), settings.policy.mode.word());
         tracing::info!(event = "reloaded", mode, schedule = %schedule.schedule, "the new configuration is in force");
         self.settings.replace(Rc::new(settings));

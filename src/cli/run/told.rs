@@ -2,10 +2,11 @@
 
 use super::super::{CliError, Exit};
 use crate::gc::entry::Entry;
+use crate::gc::orphans;
 use crate::gc::verdict::{Action, Step};
 use crate::host::engine::EngineError;
 use crate::report::text::safe;
-use crate::service::status::{Counts, Refused, Steps, SweepResult};
+use crate::service::status::{Counts, Refused, Scope, Steps, SweepResult};
 use crate::sweep::look::{Look, LookError};
 use crate::sweep::recover::Recovered;
 use crate::sweep::{Done, SweepError, Swept, count};
@@ -13,6 +14,12 @@ use crate::witness::EvidenceError;
 
 pub(super) fn log(swept: &Swept) {
     log_refusals(&swept.look);
+    if let Some(why) = &swept.halted {
+        tracing::error!(event = "moves_halted", "moved no more: {}", safe(why));
+    }
+    if let Some(why) = &swept.unwritten {
+        tracing::error!(event = "ledger_blocked", "this sweep is not written down: {}", safe(why));
+    }
     for alert in swept.look.observation.inventory.alerts() {
         tracing::warn!(event = "alert", "{}", safe(alert));
     }
@@ -31,6 +38,9 @@ pub(super) fn log(swept: &Swept) {
 pub(super) fn log_refusals(look: &Look) {
     for refusal in &look.refusals {
         tracing::warn!(event = "refused", reason = refusal.word, "{}", safe(&refusal.text));
+    }
+    if let Some(held) = look.held_back() {
+        tracing::warn!(event = "held_back", reason = orphans::WORD, volumes = held.volumes, "{}", held.text);
     }
 }
 
@@ -70,10 +80,10 @@ pub(super) fn counts(look: &Look) -> Counts {
 }
 
 pub(super) fn refusals(look: &Look) -> Vec<Refused> {
-    look.refusals
-        .iter()
-        .map(|refusal| Refused { word: refusal.word, text: safe(&refusal.text).into_owned() })
-        .collect()
+    let refused = |word, text: &str, scope| Refused { word, text: safe(text).into_owned(), scope };
+    let whole = look.refusals.iter().map(|refusal| refused(refusal.word, &refusal.text, Scope::Everything));
+    let part = look.held_back().map(|held| refused(orphans::WORD, &held.text, Scope::SomeVolumes));
+    whole.chain(part).collect()
 }
 
 pub(super) fn steps(swept: &Swept) -> Steps {
@@ -130,7 +140,12 @@ pub(super) fn result_of(error: &CliError) -> SweepResult {
 
 /// What refuses, when the error is that evidence is not complete.
 pub(super) fn refusal_of(error: &CliError) -> Option<Refused> {
-    (error.exit() == Exit::Refused).then(|| Refused { word: "incomplete_evidence", text: sentence(error) })
+    let scope = Scope::Everything;
+    (error.exit() == Exit::Refused).then(|| Refused {
+        word: "incomplete_evidence",
+        text: sentence(error),
+        scope,
+    })
 }
 
 /// Whether the engine can be reached, by an error that may have any cause.

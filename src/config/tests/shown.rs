@@ -82,7 +82,7 @@ fn what_a_syntax_error_swallowed_is_not_missing() {
             "hots = localhost\n",
             &[
                 "1:1: unknown key `hots` at the top of the file; known here: mode, docker, schedule, policy, rule, \
-                 limits, containers_on_disk, metrics",
+                 passing, limits, containers_on_disk, metrics",
                 "1:8: `localhost` is not a value; write texts and durations in quotes, as in \"localhost\"",
             ],
         ),

@@ -1,9 +1,9 @@
 //! What must be true of a quarantine in place, derived from raw facts once more.
 
-use super::{Objection, reason_against_its_end_now};
+use super::{Objection, is_suspected, reason_against_its_end_now};
 use crate::gc::entry::{Entry, EntryId, EntryState, Manifest};
 use crate::gc::plan::Situation;
-use crate::gc::policy::Decision;
+use crate::gc::policy::{Decision, Disposition};
 use crate::gc::volume::{Class, Unmovable, Volume, VolumeIdentity};
 
 /// Against marking a volume that cannot be moved.
@@ -44,8 +44,12 @@ pub(super) fn reason_against_end(situation: Situation<'_>, manifest: &Manifest, 
     if is_held {
         return Some(("I1", "an operator holds it"));
     }
+    let disposition = match situation.policy.decide(volume) {
+        Decision::By { disposition, .. } => disposition,
+        Decision::KeepLabel | Decision::MalformedLabel(_) => Disposition::Keep,
+    };
     let record = situation.ledger.volumes.get(&manifest.name);
-    if record.is_some_and(|record| record.suspected_since.is_some()) {
+    if record.is_some_and(|record| is_suspected(situation, record, disposition)) {
         return Some(("I2", "the sudden-orphan brake holds it"));
     }
     if !is_mount_alone(volume) {

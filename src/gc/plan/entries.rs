@@ -20,6 +20,9 @@ pub(super) fn entry_verdict(situation: Situation<'_>, entry: &Entry, order: &Ord
                     format!("its deletion was begun, but it is held by {holder}"),
                 );
             }
+            if let Some(why) = situation.quarantine.undeletable.get(id) {
+                return Verdict::keep(Reason::Undeletable, format!("its deletion was begun, but {why}"));
+            }
             let ordered = match order {
                 Order::Scheduled => true,
                 Order::Pinned { entries, .. } | Order::Delete(entries) | Order::DeleteTouched(entries) => {
@@ -63,6 +66,9 @@ fn known_entry_verdict(situation: Situation<'_>, manifest: &Manifest, order: &Or
     }
     if let Some(hold) = situation.ledger.hold_on_entry(&manifest.entry, situation.now) {
         return Verdict::keep(Reason::Hold, format!("an operator holds it: {}", hold.reason));
+    }
+    if let Some(why) = situation.quarantine.undeletable.get(&manifest.entry) {
+        return Verdict::keep(Reason::Undeletable, why.clone());
     }
     let touched = touched_verdict(situation, manifest, order);
     if let Order::Delete(ordered) | Order::DeleteTouched(ordered) = order {

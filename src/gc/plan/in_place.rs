@@ -44,9 +44,13 @@ pub(super) fn in_place_verdict(situation: Situation<'_>, manifest: &Manifest, or
         return release_verdict(situation, order, Reason::VolumeGone, &detail);
     };
     // I1: something holds it again.
-    if let Some(reference) = situation.inventory.references(&volume.name).first() {
+    if let Some(reference) = situation.inventory.lasting_references(&volume.name).next() {
         let detail = format!("held again by {}", reference.holder);
         return release_verdict(situation, order, Reason::Held, &detail);
+    }
+    if let Some(passing) = situation.inventory.references(&volume.name).first() {
+        let detail = format!("held by container {}, which only passes by", passing.holder.name);
+        return Verdict::keep(Reason::Held, detail);
     }
     if let Some(holder) = situation.quarantine.held.get(&manifest.entry) {
         return Verdict::keep(Reason::Held, format!("held by {holder}"));

@@ -9,6 +9,7 @@ use chrono::{DateTime, Utc};
 use super::in_place;
 use super::{Order, Situation, after};
 use crate::gc::ledger::Clock;
+use crate::gc::orphans;
 use crate::gc::policy::{Decision, Disposition, Limits};
 use crate::gc::reference::{HolderKind, Reference};
 use crate::gc::verdict::{Action, Reason, Verdict};
@@ -26,7 +27,9 @@ pub(super) fn volume_verdict(situation: Situation<'_>, volume: &Volume, order: &
         } else {
             holder.to_string()
         };
-        let detail = format!("held by {who}{more}");
+        let only_passes = situation.inventory.lasting_references(&volume.name).next().is_none();
+        let passing = if only_passes { ", which only passes by: its clock stands meanwhile" } else { "" };
+        let detail = format!("held by {who}{more}{passing}");
         return Verdict::keep(Reason::Held, detail);
     }
     if let Some(entry) = in_place::mark_on(situation, volume) {
@@ -151,12 +154,7 @@ fn unmovable_verdict(situation: Situation<'_>, volume: &Volume) -> Option<Verdic
 }
 
 pub(super) fn suspected_verdict(situation: Situation<'_>, volume: &Volume) -> Option<Verdict> {
-    let since = situation.ledger.volumes.get(&volume.name)?.suspected_since?;
-    let detail = format!(
-        "lost its last holder together with many others at {}; see `volgc acknowledge`",
-        since.format("%Y-%m-%d %H:%M:%SZ")
-    );
-    Some(Verdict::keep(Reason::SuddenOrphan, detail))
+    orphans::suspicion(situation.policy, situation.ledger.volumes.get(&volume.name)?, volume)
 }
 
 /// The clock of an unreferenced volume against its grace period and the number of sightings.

@@ -6,6 +6,7 @@
 //! The engine keeps its last 256 events for those who ask `since` a time, forgets them when it restarts, and drops what a
 //! subscriber does not take within 100 ms (moby `daemon/events/events.go`, 20.10 to 29).
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
@@ -28,8 +29,14 @@ const LONGEST_EVENT: usize = 1 << 20;
 /// How long the engine may take to begin the stream, and to answer a ping.
 const PATIENCE: Duration = Duration::from_secs(20);
 
+/// How long the engine may take to tell what it remembers.
+const RECALL: Duration = Duration::from_secs(5);
+
 /// What is asked for. Health checks alone tell of three events each, every few seconds, which would wake an idle host.
 const WANTED: &str = r#"{"type":["container","volume"],"event":["create","start","die","destroy","mount"]}"#;
+
+/// What is asked for when it matters who is gone.
+const REMOVALS: &str = r#"{"type":["container"],"event":["destroy"]}"#;
 
 /// The engine's events, as they come.
 #[derive(Debug)]
@@ -54,6 +61,38 @@ impl Engine {
         );
         let body = self.begin(&path).await?;
         Ok(Events { body, unread: BytesMut::new(), skips: false })
+    }
+
+    /// The IDs of the containers that were removed between two times, as far as the engine still knows: it keeps its last 256 events,
+    /// and forgets them when it restarts.
+    pub async fn removed_between(
+        &self,
+        since: DateTime<Utc>,
+        until: DateTime<Utc>,
+    ) -> Result<BTreeSet<String>, EngineError> {
+        let time = |at: DateTime<Utc>| format!("{}.{:09}", at.timestamp(), at.timestamp_subsec_nanos());
+        let path = format!(
+            "/v{}/events?since={}&until={}&filters={}",
+            self.api_version(),
+            time(since),
+            time(until),
+            percent_encode(REMOVALS)
+        );
+        let mut events = Events { body: self.begin(&path).await?, unread: BytesMut::new(), skips: false };
+        let mut removed = BTreeSet::new();
+        // An engine whose clock is behind keeps the stream open until that time has come.
+        let read = tokio::time::timeout(RECALL, async {
+            while let Some((event, _)) = events.next().await? {
+                if let Some(Event::Container { id, doing: Doing::Removed, .. }) = event {
+                    removed.insert(id);
+                }
+            }
+            Ok::<_, String>(())
+        });
+        match read.await {
+            Ok(Ok(())) | Err(_) => Ok(removed),
+            Ok(Err(why)) => Err(EngineError::Broken { call: format!("GET {path}"), why }),
+        }
     }
 
     /// `GET /_ping`: a stream may be dead without a word.
@@ -173,12 +212,20 @@ fn event(told: &Told, at: DateTime<Utc>) -> Option<Event> {
                 id: id.to_owned(),
                 name: attribute("name").map(str::to_owned),
                 detail: container_detail(doing.state(), attribute("image"), attribute),
+                image: attribute("image").map(str::to_owned),
+                labels: texts(&told.actor["Attributes"]),
                 doing,
                 at,
             })
         }
         _ => None,
     }
+}
+
+/// The attributes that are texts. Those that the engine adds itself, as the exit code, have names that no label has.
+fn texts(attributes: &Value) -> BTreeMap<String, String> {
+    let all = attributes.as_object().into_iter().flatten();
+    all.filter_map(|(key, value)| Some((key.clone(), value.as_str()?.to_owned()))).collect()
 }
 
 #[cfg(test)]
@@ -193,10 +240,12 @@ mod tests {
     fn a_container_tells_name_image_and_compose_labels() {
         let text = r#"{"Type":"container","Action":"destroy","Actor":{"ID":"c1","Attributes":{"name":"web","image":"nginx",
             "com.docker.compose.project":"shop","com.docker.compose.service":"front"}},"timeNano":1700000000000000001}"#;
-        let Some(Event::Container { id, name, detail, doing, at }) = decoded(text) else {
+        let Some(Event::Container { id, name, detail, image, labels, doing, at }) = decoded(text) else {
             panic!("no container")
         };
         assert_eq!((id.as_str(), name.as_deref(), doing), ("c1", Some("web"), Doing::Removed));
+        assert_eq!(image.as_deref(), Some("nginx"));
+        assert_eq!(labels.get("com.docker.compose.service").map(String::as_str), Some("front"));
         assert_eq!(detail, "removed, image nginx, Compose project shop, service front");
         assert_eq!(at, DateTime::from_timestamp_nanos(1_700_000_000_000_000_001));
     }

@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 
 use serde::Deserialize;
 
+use crate::gc::passing::{Passing, Traits, only_passes};
 use crate::gc::reference::container_detail;
 use crate::gc::volume::VolumeName;
 pub use listed::Listed;
@@ -229,6 +230,13 @@ impl Container {
     pub fn name(&self) -> &str {
         let named = self.names.iter().flatten().min_by_key(|name| name.matches('/').count());
         named.map_or(self.id.as_str(), |name| name.trim_start_matches('/'))
+    }
+
+    /// Whether it only passes by.
+    pub fn only_passes(&self, passing: &[Passing]) -> bool {
+        let none = BTreeMap::new();
+        let labels = self.labels.as_ref().unwrap_or(&none);
+        only_passes(passing, Traits { image: self.image.as_deref(), name: Some(self.name()), labels })
     }
 
     /// State and image in one line.

@@ -50,6 +50,16 @@ impl<'a> Columns<'a> {
         self.optional_text(column)?.ok_or_else(|| self.bad(column, "is missing"))
     }
 
+    pub(super) fn bytes(&self, column: usize) -> Result<Vec<u8>, LedgerError> {
+        match self.row.get_ref(column) {
+            Ok(ValueRef::Blob(bytes)) => Ok(bytes.to_vec()),
+            Ok(ValueRef::Null | ValueRef::Text(_) | ValueRef::Integer(_) | ValueRef::Real(_)) => {
+                Err(self.bad(column, "is no bytes"))
+            }
+            Err(error) => Err(self.file.failed(error)),
+        }
+    }
+
     /// A name with rules of its own.
     pub(super) fn optional_name<T: TryFrom<String>>(&self, column: usize) -> Result<Option<T>, LedgerError> {
         let Some(text) = self.optional_text(column)? else { return Ok(None) };

@@ -98,8 +98,9 @@ pub enum LedgerError {
     },
     /// The file, its directory or its file system does not allow writing.
     #[error(
-        "the ledger {} cannot be written. Check that its file system is not mounted read-only, and that its directory \
-         may be written by this user (a service also needs it among its `ReadWritePaths` or as `StateDirectory`)",
+        "the ledger {} cannot be written. Check that its file system has inodes left (`df -i`) and is not mounted \
+         read-only, and that its directory may be written by this user (a service also needs it among its \
+         `ReadWritePaths` or as `StateDirectory`)",
         .file.display()
     )]
     NotWritable {

@@ -10,7 +10,7 @@ use super::columns::{Columns, of_clock, of_identity, of_number, of_time};
 use super::error::{LedgerError, LedgerFile};
 use super::{Generation, HistoryFilter};
 use crate::gc::entry::EntryId;
-use crate::gc::history::HistoryLine;
+use crate::gc::history::{Happening, HistoryLine};
 use crate::gc::holds::{Hold, HoldTarget};
 use crate::gc::ledger::{Clock, ClockReading, KnownEngine, LedgerState, VolumeRecord};
 use crate::gc::reference::LastHolder;
@@ -56,6 +56,7 @@ impl Rows<'_> {
         )?;
         state.holds = self.read_holds()?.into_values().collect();
         self.read_lineage(&mut state)?;
+        state.obstacles = self.read_obstacles()?;
         Ok(state)
     }
 
@@ -168,7 +169,7 @@ impl Rows<'_> {
         for (entry, clock) in &state.entries {
             self.put_entry(entry, clock)?;
         }
-        Ok(())
+        self.replace_obstacles(&state.obstacles)
     }
 
     fn write_meta(&self, state: &LedgerState) -> Result<(), LedgerError> {
@@ -305,6 +306,16 @@ impl Rows<'_> {
             ],
         )
         .map(drop)
+    }
+
+    pub(super) fn has_happened(&self, entry: &EntryId, happening: Happening) -> Result<bool, LedgerError> {
+        let mut found = false;
+        let query = "SELECT id FROM history WHERE entry = ?1 AND happening = ?2 LIMIT 1";
+        self.each("history", query, params![entry.as_str(), happening.word()], |_| {
+            found = true;
+            Ok(())
+        })?;
+        Ok(found)
     }
 
     fn seen_at(&self, holder: Option<&LastHolder>) -> Result<Option<String>, LedgerError> {

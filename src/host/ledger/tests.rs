@@ -1,7 +1,9 @@
 mod changes;
 mod damage;
+mod obstacles;
 mod processes;
 mod totals;
+mod unwritable;
 
 use std::collections::BTreeMap;
 use std::error::Error as _;
@@ -17,6 +19,7 @@ use super::*;
 use crate::gc::history::Happening;
 use crate::gc::ledger::{ClockReading, KnownEngine};
 use crate::gc::lineage::Places;
+use crate::gc::obstacles::Obstacles;
 use crate::gc::reference::{Holder, HolderKind, LastHolder};
 use crate::gc::volume::{DirectoryIdentity, VolumeIdentity};
 
@@ -249,16 +252,20 @@ fn any_state() -> impl Strategy<Value = LedgerState> {
         prop::collection::btree_map(any_entry(), any_clock(), 0..3),
         prop::collection::vec(any_hold(), 0..3),
         option::of(any::<u64>().prop_map(|inode| places(inode >> 1))),
+        obstacles::any_obstacles(),
     )
-        .prop_map(|(engine, last_sweep, last_containers, volumes, entries, holds, places)| LedgerState {
-            engine,
-            last_sweep,
-            last_containers,
-            volumes,
-            entries,
-            holds,
-            places,
-            ..LedgerState::default()
+        .prop_map(|(engine, last_sweep, last_containers, volumes, entries, holds, places, obstacles)| {
+            LedgerState {
+                engine,
+                last_sweep,
+                last_containers,
+                volumes,
+                entries,
+                holds,
+                places,
+                obstacles,
+                ..LedgerState::default()
+            }
         })
 }
 

@@ -18,6 +18,7 @@ pub mod namespaces;
 pub mod owner;
 pub mod sight;
 pub mod sockets;
+pub mod swaps;
 pub mod task;
 pub mod view;
 

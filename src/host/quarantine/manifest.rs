@@ -2,14 +2,15 @@
 
 use std::ffi::CStr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::Path;
 
 use rustix::fs::{AtFlags, Mode, OFlags};
 use rustix::io::Errno;
 use serde::Deserialize;
 
-use super::{DATA, QuarantineDir, QuarantineError};
+use super::{DATA, QuarantineDir, QuarantineError, ending};
 use crate::gc::entry::{Entry, EntryId, MANIFEST_VERSION, Manifest};
-use crate::host::directory;
+use crate::host::directory::{self, is_without_room};
 use crate::host::fault::{self, Point};
 
 pub(super) const FILE: &CStr = c"manifest.json";
@@ -52,14 +53,18 @@ impl QuarantineDir {
         let failed = |source| self.io("write", path.clone(), source);
         let entry = self.open_entry(&manifest.entry)?;
         let text = encode(manifest).map_err(failed)?;
-        fault::at(Point::ManifestMake).map_err(failed)?;
-        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::TRUNC | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let file =
-            rustix::fs::openat(entry.as_fd(), TEMPORARY, flags, Mode::RUSR | Mode::WUSR).map_err(failed)?;
-        fault::at(Point::ManifestWrite).map_err(failed)?;
-        write_all(&file, &text).map_err(failed)?;
-        fault::at(Point::ManifestSync).map_err(failed)?;
-        rustix::fs::fsync(&file).map_err(failed)?;
+        match write_temporary(entry.as_fd(), &text) {
+            Ok(()) => {}
+            // There is no data that it would be the way back of (I4), so a power cut that tears it in two loses nothing.
+            Err(errno) if is_without_room(errno) && manifest.state.is_in_place() => {
+                return match overwrite(entry.as_fd(), &text) {
+                    // The entry is only being made.
+                    Err(Errno::NOENT) => Err(failed(errno)),
+                    overwritten => overwritten.map_err(failed),
+                };
+            }
+            Err(errno) => return Err(failed(errno)),
+        }
         fault::at(Point::ManifestRename).map_err(failed)?;
         rustix::fs::renameat(entry.as_fd(), TEMPORARY, entry.as_fd(), FILE).map_err(failed)?;
         // I4: the name is durable only when the directories that hold it are.
@@ -72,30 +77,39 @@ impl QuarantineDir {
     /// Reads one entry directory. None when there is nothing in it.
     pub(super) fn read_entry(&self, name: &CStr, shown: &str) -> Result<Option<Entry>, QuarantineError> {
         let path = self.path.join(shown);
+        match directory::open_child(self.directory.as_fd(), name) {
+            Ok(entry) => self.read_manifest(entry.as_fd(), shown, &path),
+            Err(Errno::NOENT) => Ok(None),
+            Err(source) => Err(self.io("open", path, source)),
+        }
+    }
+
+    /// Reads the manifest in an open entry directory, which is that of the entry `id`.
+    pub(super) fn read_manifest(
+        &self,
+        entry: BorrowedFd<'_>,
+        id: &str,
+        path: &Path,
+    ) -> Result<Option<Entry>, QuarantineError> {
         let file_path = path.join("manifest.json");
         let damaged = |why: String| Entry::Damaged {
-            directory: shown.to_owned(),
+            directory: id.to_owned(),
             problem: format!(
                 "{} {why}; its data is kept. Mend the file, or move {}/data away by hand",
                 file_path.display(),
                 path.display()
             ),
         };
-        let entry = match directory::open_child(self.directory.as_fd(), name) {
-            Ok(entry) => entry,
-            Err(Errno::NOENT) => return Ok(None),
-            Err(source) => return Err(self.io("open", path, source)),
-        };
-        let text = match directory::read_file(entry.as_fd(), FILE, LARGEST) {
+        let text = match directory::read_file(entry, FILE, LARGEST) {
             Ok(text) => text,
             Err(Errno::NOENT) => {
-                let has_data = directory::child_exists(entry.as_fd(), DATA)
-                    .map_err(|source| self.io("look at", path.clone(), source))?;
+                let has_data = directory::child_exists(entry, DATA)
+                    .map_err(|source| self.io("look at", path.to_owned(), source))?;
                 return Ok(has_data.then(|| damaged("is missing".to_owned())));
             }
             Err(error) => return Ok(Some(damaged(format!("cannot be read ({error})")))),
         };
-        match parse(&text, shown) {
+        match parse(&text, id) {
             Ok(manifest) => Ok(Some(Entry::Known(Box::new(manifest)))),
             Err(BadManifest::Damaged(why)) => Ok(Some(damaged(why))),
             Err(BadManifest::Newer(version)) => {
@@ -108,7 +122,12 @@ impl QuarantineDir {
     pub fn manifest(&self, id: &EntryId) -> Result<Manifest, QuarantineError> {
         let path = self.path_of(id).join("manifest.json");
         let name = directory::c_name(id.as_str()).map_err(|source| self.io("open", path.clone(), source))?;
-        match self.read_entry(&name, id.as_str())? {
+        let is_begun = match directory::facts_of_child(self.directory.as_fd(), &name) {
+            Ok(facts) => ending::is_marked(&facts),
+            Err(Errno::NOENT) => false,
+            Err(source) => return Err(self.io("look at", path, source)),
+        };
+        match self.read_entry(&name, id.as_str())?.filter(|_| !is_begun) {
             Some(Entry::Known(manifest)) => Ok(*manifest),
             Some(Entry::Damaged { problem, .. }) => {
                 Err(QuarantineError::DamagedManifest { path, why: problem })
@@ -116,6 +135,37 @@ impl QuarantineDir {
             Some(Entry::Deleting(_)) | None => Err(self.io("open", path, Errno::NOENT)),
         }
     }
+}
+
+/// The whole text in a file beside the manifest, durable.
+fn write_temporary(entry: BorrowedFd<'_>, text: &[u8]) -> rustix::io::Result<()> {
+    fault::at(Point::ManifestMake)?;
+    let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::TRUNC | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let file = rustix::fs::openat(entry, TEMPORARY, flags, Mode::RUSR | Mode::WUSR)?;
+    fault::at(Point::ManifestWrite)?;
+    write_all(&file, text)?;
+    fault::at(Point::ManifestSync)?;
+    rustix::fs::fsync(&file)
+}
+
+/// The whole text in place of the old one, in the blocks that the file has: that needs no room (I15). It is one write, blank where
+/// the old text was longer, so whoever dies around it leaves one of the two.
+fn overwrite(entry: BorrowedFd<'_>, text: &[u8]) -> rustix::io::Result<()> {
+    unlink_temporary(entry)?;
+    let flags = OFlags::WRONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let file = rustix::fs::openat(entry, FILE, flags, Mode::empty())?;
+    let old = rustix::fs::fstat(&file)?;
+    let length = usize::try_from(old.st_size).map_err(|_| Errno::FBIG)?;
+    let block = usize::try_from(old.st_blksize).map_err(|_| Errno::INVAL)?.max(1);
+    if text.len() > length.next_multiple_of(block) {
+        return Err(Errno::NOSPC);
+    }
+    let mut whole = text.to_vec();
+    whole.resize(length.max(text.len()), b' ');
+    fault::at(Point::ManifestOverwrite)?;
+    write_all(&file, &whole)?;
+    fault::at(Point::ManifestOverwriteSync)?;
+    rustix::fs::fsync(&file)
 }
 
 fn encode(manifest: &Manifest) -> rustix::io::Result<Vec<u8>> {
@@ -171,6 +221,28 @@ pub(super) fn write_all(file: &OwnedFd, mut text: &[u8]) -> rustix::io::Result<(
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// I15: in the blocks that it has, and whole whatever is longer.
+    #[test]
+    fn a_manifest_is_written_over_in_place() {
+        let text = include_bytes!("../../../tests/corpus/manifest/quarantined");
+        let mut manifest = parse(text, "20261124-021500-0000001f").unwrap();
+        let root = tempfile::tempdir().unwrap();
+        let open = std::fs::File::open(root.path()).unwrap();
+        let quarantine = QuarantineDir::open_or_make(open.as_fd(), root.path()).unwrap();
+        quarantine.make_entry(&manifest).unwrap();
+        let file = quarantine.path_of(&manifest.entry).join("manifest.json");
+        let entry = std::fs::File::open(quarantine.path_of(&manifest.entry)).unwrap();
+        for length in [0, 9, 300, 2] {
+            manifest.labels.insert("label".to_owned(), "x".repeat(length));
+            overwrite(entry.as_fd(), &encode(&manifest).unwrap()).unwrap();
+            assert_eq!(quarantine.manifest(&manifest.entry).unwrap(), manifest);
+        }
+        manifest.labels.insert("label".to_owned(), "x".repeat(1 << 20));
+        let before = std::fs::read(&file).unwrap();
+        assert_eq!(overwrite(entry.as_fd(), &encode(&manifest).unwrap()), Err(Errno::NOSPC));
+        assert_eq!(std::fs::read(&file).unwrap(), before);
+    }
 
     /// I4: data that moved under a manifest which cannot be read again could not be brought back.
     #[test]

@@ -7,12 +7,13 @@
 //!   ledger.json             which ledger was used last; see `note`
 //!   20261124-021500-1f/     one entry: manifest.json, and data/, the renamed `_data`
 //!   20261124-022000-9c/     one in place: manifest.json alone
-//!   deleting-20261124-.../  an entry whose deletion was begun
+//!   deleting-20261124-.../  an entry whose deletion was begun; where a disk had no room for that name, one with the sticky bit
 //!   unsafe.NAME/            an order for this name may still be on its way; see `names`
 //! ```
 //!
 //! Every effect is by descriptor below this directory or below one volume's (I6).
 
+mod ending;
 mod lock;
 mod manifest;
 mod moving;
@@ -32,10 +33,11 @@ use super::directory::{self, Facts};
 use super::fault::{self, Point};
 use super::volumes_dir::VolumesDir;
 use crate::gc::entry::{Entry, EntryId};
+use crate::gc::volume::Unmovable;
 
+pub use ending::DeletionError;
 pub use lock::{Lock, LockError};
 pub use manifest::{BadManifest, parse as parse_manifest};
-pub use moving::DeletionError;
 
 /// Its name below the docker root.
 pub const DIRECTORY: &str = "volgc";
@@ -109,6 +111,14 @@ pub enum QuarantineError {
     Covered {
         /// The directory.
         path: PathBuf,
+    },
+    /// The file system does not rename the data, and never will.
+    #[error("the data of {path} was not moved: {}", .why.sentence())]
+    NotRenamed {
+        /// The volume's directory.
+        path: PathBuf,
+        /// Why, as a reason to keep it.
+        why: Unmovable,
     },
     /// The data is not what the manifest says.
     #[error(
@@ -241,7 +251,8 @@ impl QuarantineDir {
             if !facts.is_directory {
                 continue;
             }
-            if let (true, Some(id)) = (shown.starts_with(DELETING), entry_of(&shown)) {
+            let is_begun = shown.starts_with(DELETING) || ending::is_marked(&facts);
+            if let (true, Some(id)) = (is_begun, entry_of(&shown)) {
                 entries.push(Entry::Deleting(id));
                 continue;
             }
@@ -277,6 +288,23 @@ impl QuarantineDir {
             Err(Errno::NOENT) => Ok(None),
             Err(source) => Err(failed(source)),
         }
+    }
+
+    /// Opens the data of an entry, or of one whose deletion was begun, and says where it is; none when it has none.
+    pub fn open_any_data(&self, entry: &EntryId) -> Result<Option<(OwnedFd, PathBuf)>, QuarantineError> {
+        for shown in directories_of(entry) {
+            let path = self.path.join(&shown).join("data");
+            let failed = |source| self.io("open", path.clone(), source);
+            let opened = directory::c_name(&shown)
+                .and_then(|name| directory::open_child(self.directory.as_fd(), &name))
+                .and_then(|entry| directory::open_child(entry.as_fd(), DATA));
+            match opened {
+                Ok(data) => return Ok(Some((data, path))),
+                Err(Errno::NOENT) => {}
+                Err(source) => return Err(failed(source)),
+            }
+        }
+        Ok(None)
     }
 
     /// Opens the data of an entry, to measure it.

@@ -2,17 +2,16 @@
 
 use std::ffi::CStr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use rustix::fs::{AtFlags, Gid, Mode, RenameFlags, Uid};
 use rustix::io::Errno;
 
-use super::{DATA, QuarantineDir, QuarantineError, directories_of, manifest};
+use super::{DATA, QuarantineDir, QuarantineError, manifest};
 use crate::gc::entry::{EntryId, Manifest, Ownership};
-use crate::gc::volume::VolumeName;
+use crate::gc::volume::{Unmovable, VolumeName};
 use crate::host::directory::{self, Facts};
 use crate::host::fault::{self, Point};
-use crate::host::unlink::{self, DeleteOptions, Deleted, UnlinkError};
 use crate::host::volumes_dir::{DATA as VOLUME_DATA, VolumesDir};
 
 /// The mode that the local driver gives to `<volumes>/<name>`: 0701 (moby `volume/local`, 20.10 to 29).
@@ -28,9 +27,12 @@ impl QuarantineDir {
         let failed = |source| self.io("rename into the quarantine the data of", path.clone(), source);
         fault::at(Point::TakeRename).map_err(failed)?;
         // NOREPLACE: an entry that has data is never overwritten (I7).
-        rename_directory(volume.as_fd(), VOLUME_DATA, entry.as_fd(), DATA).map_err(failed)?;
+        rename_directory(volume.as_fd(), VOLUME_DATA, entry.as_fd(), DATA).map_err(|source| {
+            never_renamed(source)
+                .map_or_else(|| failed(source), |why| QuarantineError::NotRenamed { path: path.clone(), why })
+        })?;
         let moved = directory::facts_of_child(entry.as_fd(), DATA).map_err(failed)?;
-        if !moved.is_directory || !moved.identity.is_same(&manifest.data_directory) {
+        if !moved.is_directory || !moved.identity.is_same_inode(&manifest.data_directory) {
             // Something was exchanged between the look and the rename: undo at once.
             fault::at(Point::TakeUndo).map_err(failed)?;
             rename_directory(entry.as_fd(), DATA, volume.as_fd(), VOLUME_DATA).map_err(failed)?;
@@ -47,7 +49,7 @@ impl QuarantineDir {
         let volume = self.open_volume(volumes, &manifest.name)?;
         let facts =
             directory::facts(volume.as_fd()).map_err(|source| self.io("look at", path.clone(), source))?;
-        if !facts.identity.is_same(&manifest.volume_directory) {
+        if !facts.identity.is_same_inode(&manifest.volume_directory) {
             // I11: the name is another volume's now.
             return Err(QuarantineError::NotTheSame { path });
         }
@@ -135,7 +137,7 @@ impl QuarantineDir {
         let failed = |source| self.io("take back the data of", path.clone(), source);
         let volume = self.open_volume(volumes, name)?;
         let data = directory::facts_of_child(volume.as_fd(), VOLUME_DATA).map_err(failed)?;
-        if !data.identity.is_same(&manifest.data_directory) {
+        if !data.identity.is_same_inode(&manifest.data_directory) {
             return Err(QuarantineError::NotTheSame { path: path.join("_data") });
         }
         let entry = self.open_entry(&manifest.entry)?;
@@ -172,7 +174,7 @@ impl QuarantineDir {
         let volume = self.open_volume(volumes, name)?;
         let data = directory::open_child(volume.as_fd(), VOLUME_DATA).map_err(failed)?;
         let facts = directory::facts(data.as_fd()).map_err(failed)?;
-        if !facts.identity.is_same(&manifest.data_directory) {
+        if !facts.identity.is_same_inode(&manifest.data_directory) {
             return Err(QuarantineError::NotTheSame { path });
         }
         fault::at(Point::RestoreOwnership).map_err(failed)?;
@@ -199,17 +201,19 @@ impl QuarantineDir {
             // I4: a manifest is never taken from data.
             return Err(QuarantineError::Exists { path: path.join("data") });
         }
-        match self.remove_entry_directory(id.as_str(), &path) {
+        let name = directory::c_name(id.as_str())
+            .map_err(|source| self.io("remove the entry", path.clone(), source))?;
+        match self.remove_entry_directory(&name, &path) {
             // What others put into it is theirs, and left alone; without data and manifest it is no entry any more.
             Err(QuarantineError::NotEmpty { .. }) => Ok(()),
             result => result,
         }
     }
 
-    fn remove_entry_directory(&self, directory_name: &str, path: &Path) -> Result<(), QuarantineError> {
+    /// Removes the manifest and the directory of an entry, or of one whose deletion was begun.
+    pub(super) fn remove_entry_directory(&self, name: &CStr, path: &Path) -> Result<(), QuarantineError> {
         let failed = |source| self.io("remove the entry", path.to_owned(), source);
-        let c_name = directory::c_name(directory_name).map_err(failed)?;
-        let entry = directory::open_child(self.directory.as_fd(), &c_name).map_err(failed)?;
+        let entry = directory::open_child(self.directory.as_fd(), name).map_err(failed)?;
         manifest::unlink_temporary(entry.as_fd()).map_err(failed)?;
         fault::at(Point::DropUnlink).map_err(failed)?;
         match rustix::fs::unlinkat(entry.as_fd(), manifest::FILE, AtFlags::empty()) {
@@ -217,87 +221,15 @@ impl QuarantineDir {
             Err(source) => return Err(failed(source)),
         }
         fault::at(Point::DropDirectory).map_err(failed)?;
-        match rustix::fs::unlinkat(self.directory.as_fd(), &c_name, AtFlags::REMOVEDIR) {
+        match rustix::fs::unlinkat(self.directory.as_fd(), name, AtFlags::REMOVEDIR) {
             Ok(()) | Err(Errno::NOENT) => {}
             Err(Errno::NOTEMPTY) => {
-                return Err(QuarantineError::NotEmpty { path: self.path.join(directory_name) });
+                return Err(QuarantineError::NotEmpty { path: path.to_owned() });
             }
             Err(source) => return Err(failed(source)),
         }
         fault::at(Point::DropSync).map_err(failed)?;
         rustix::fs::fsync(&self.directory).map_err(failed)
-    }
-
-    /// Renames an entry out of the quarantine: from here on it can only be deleted.
-    pub fn begin_deletion(&self, id: &EntryId) -> Result<(), QuarantineError> {
-        let path = self.path_of(id);
-        let failed = |source| self.io("begin the deletion of", path.clone(), source);
-        let from = directory::c_name(id.as_str()).map_err(failed)?;
-        let to = directory::c_name(&deleting_name(id)).map_err(failed)?;
-        fault::at(Point::DeleteRename).map_err(failed)?;
-        let here = self.directory.as_fd();
-        rustix::fs::renameat_with(here, &from, here, &to, RenameFlags::NOREPLACE).map_err(failed)?;
-        fault::at(Point::DeleteSync).map_err(failed)?;
-        rustix::fs::fsync(&self.directory).map_err(failed)
-    }
-
-    /// Deletes the data of an entry whose deletion was begun, then the entry. Can be called again after a stop or a crash.
-    pub fn finish_deletion(
-        &self,
-        id: &EntryId,
-        options: &DeleteOptions,
-        stop: &(dyn Fn() -> bool + Sync),
-    ) -> Result<Deleted, DeletionError> {
-        let directory_name = deleting_name(id);
-        let path = self.path.join(&directory_name);
-        let failed = |source| self.io("delete", path.clone(), source);
-        let c_name = directory::c_name(&directory_name).map_err(failed)?;
-        let entry = match directory::open_child(self.directory.as_fd(), &c_name) {
-            Ok(entry) => entry,
-            // Another process finished it.
-            Err(Errno::NOENT) => return Ok(Deleted::default()),
-            Err(source) => return Err(failed(source).into()),
-        };
-        let mut deleted = Deleted::default();
-        match directory::open_child(entry.as_fd(), DATA) {
-            Ok(data) => {
-                self.check_unmounted(entry.as_fd(), data.as_fd(), &path)?;
-                fault::at(Point::DeleteContents).map_err(failed)?;
-                deleted = unlink::delete_contents(data.as_fd(), options, stop)
-                    .map_err(|source| DeletionError::Unlink { path: path.join("data"), source })?;
-                if deleted.stopped {
-                    return Ok(deleted);
-                }
-                fault::at(Point::DeleteData).map_err(failed)?;
-                match rustix::fs::unlinkat(entry.as_fd(), DATA, AtFlags::REMOVEDIR) {
-                    Ok(()) | Err(Errno::NOENT) => {}
-                    Err(source) => return Err(failed(source).into()),
-                }
-            }
-            Err(Errno::NOENT) => {}
-            Err(source) => return Err(failed(source).into()),
-        }
-        self.remove_entry_directory(&directory_name, &path)?;
-        Ok(deleted)
-    }
-
-    /// I6: the walk stays on the mount that it begins on, so that must be the quarantine's own.
-    fn check_unmounted(
-        &self,
-        entry: BorrowedFd<'_>,
-        data: BorrowedFd<'_>,
-        path: &Path,
-    ) -> Result<(), QuarantineError> {
-        let facts = |of| directory::facts(of).map_err(|source| self.io("look at", path.to_owned(), source));
-        let own = facts(self.directory.as_fd())?;
-        for (descriptor, shown) in [(entry, path.to_owned()), (data, path.join("data"))] {
-            let facts = facts(descriptor)?;
-            let is_elsewhere = facts.mount_id != own.mount_id || facts.identity.device != own.identity.device;
-            if facts.is_mount_root || is_elsewhere {
-                return Err(QuarantineError::Mounted { path: shown });
-            }
-        }
-        Ok(())
     }
 
     /// Removes a volume's directory that holds nothing and that the engine does not know. `rmdir` refuses anything else. An
@@ -348,25 +280,13 @@ impl QuarantineDir {
     }
 }
 
-/// Why a deletion was not finished.
-#[derive(Debug, thiserror::Error)]
-pub enum DeletionError {
-    /// Around the data.
-    #[error(transparent)]
-    Quarantine(#[from] QuarantineError),
-    /// In the data.
-    #[error("cannot delete everything in {path}: {source}")]
-    Unlink {
-        /// The data directory.
-        path: PathBuf,
-        /// What stood in the way.
-        source: UnlinkError,
-    },
-}
-
-fn deleting_name(id: &EntryId) -> String {
-    let [_, deleting] = directories_of(id);
-    deleting
+/// Whether a rename that failed so would fail each time, and why.
+fn never_renamed(errno: Errno) -> Option<Unmovable> {
+    match errno {
+        Errno::XDEV => Some(Unmovable::RenameRefused),
+        errno if directory::takes_no_flags(errno) => Some(Unmovable::RenameUnsafe),
+        _ => None,
+    }
 }
 
 fn rename_directory(
@@ -381,48 +301,4 @@ fn rename_directory(
 fn sync_both(one: BorrowedFd<'_>, other: BorrowedFd<'_>) -> rustix::io::Result<()> {
     rustix::fs::fsync(one)?;
     rustix::fs::fsync(other)
-}
-
-#[cfg(test)]
-mod tests {
-    use std::process::Command;
-
-    use super::*;
-
-    fn mount(words: &[&str], at: &Path) {
-        let status = Command::new(words[0]).args(&words[1..]).arg(at).status().unwrap();
-        assert!(status.success(), "{words:?} {}", at.display());
-    }
-
-    /// I6: what is mounted exactly on what is to be emptied is somebody else's, on another file system or on the same one.
-    #[test]
-    #[ignore = "needs root"]
-    fn what_is_mounted_on_the_data_is_not_deleted() {
-        let root = tempfile::tempdir().unwrap();
-        let open = std::fs::File::open(root.path()).unwrap();
-        let quarantine = QuarantineDir::open_or_make(open.as_fd(), root.path()).unwrap();
-        let id = EntryId::new("20261124-021500-0000001f").unwrap();
-        let entry = quarantine.path().join(deleting_name(&id));
-        let (data, precious) = (entry.join("data"), root.path().join("precious"));
-        std::fs::create_dir_all(&data).unwrap();
-        std::fs::create_dir(&precious).unwrap();
-        std::fs::write(data.join("own"), "own").unwrap();
-        std::fs::write(precious.join("file"), "precious").unwrap();
-        let finish = || quarantine.finish_deletion(&id, &DeleteOptions::default(), &|| false);
-        let bind = ["mount", "--bind", precious.to_str().unwrap()];
-        for words in [bind.as_slice(), &["mount", "-t", "tmpfs", "tmpfs"]] {
-            mount(words, &data);
-            std::fs::write(data.join("file"), "precious").unwrap();
-            let result = finish();
-            let left = std::fs::read_to_string(data.join("file"));
-            mount(&["umount"], &data);
-            assert_eq!(left.unwrap(), "precious", "{words:?}");
-            assert!(
-                matches!(result, Err(DeletionError::Quarantine(QuarantineError::Mounted { .. }))),
-                "{result:?}"
-            );
-        }
-        assert_eq!(finish().unwrap().files, 1);
-        assert!(!entry.exists() && precious.join("file").exists());
-    }
 }

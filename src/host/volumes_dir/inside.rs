@@ -129,13 +129,9 @@ impl Inside {
         directory::open_child(volume.as_fd(), DATA)
     }
 
-    pub(super) fn has_project_quota(&self, place: &Place) -> rustix::io::Result<bool> {
-        match rustix::fs::ioctl_getflags(self.open_data(place)?) {
-            Ok(flags) => Ok(flags.bits() & PROJECT_INHERIT != 0),
-            // A file system without such flags has no project quotas either (ioctl_iflags(2)).
-            Err(Errno::NOTTY | Errno::OPNOTSUPP | Errno::NOSYS) => Ok(false),
-            Err(error) => Err(error),
-        }
+    /// Whether what is made in the data belongs to its project.
+    pub(super) fn inherits_project(&self, place: &Place) -> rustix::io::Result<bool> {
+        inherits_project(self.open_data(place)?.as_fd())
     }
 
     pub(super) fn options_file(&self, place: &Place) -> rustix::io::Result<Vec<u8>> {
@@ -219,5 +215,15 @@ fn not_opened(error: Errno) -> Unmovable {
         Errno::LOOP | Errno::NOTDIR => Unmovable::NotADirectory,
         Errno::BUSY => Unmovable::Mounted,
         _ => Unmovable::Unreadable,
+    }
+}
+
+/// Whether what is made in a directory belongs to its project.
+pub(super) fn inherits_project(directory: BorrowedFd<'_>) -> rustix::io::Result<bool> {
+    match rustix::fs::ioctl_getflags(directory) {
+        Ok(flags) => Ok(flags.bits() & PROJECT_INHERIT != 0),
+        // A file system without such flags has no project quotas either (ioctl_iflags(2)).
+        Err(Errno::NOTTY | Errno::OPNOTSUPP | Errno::NOSYS) => Ok(false),
+        Err(error) => Err(error),
     }
 }

@@ -27,7 +27,7 @@ async fn connect(engine: &PrivateEngine) -> Engine {
 
 fn inventory_of(engine: &PrivateEngine) -> Inventory {
     let acknowledged = BTreeSet::new();
-    let context = Context { holds: &[], acknowledged: &acknowledged, now: chrono::Utc::now() };
+    let context = Context { holds: &[], acknowledged: &acknowledged, passing: &[], now: chrono::Utc::now() };
     let observed = run(async { observe(&connect(engine).await, context).await });
     observed.unwrap_or_else(|error| panic!("{error}\n{}", engine.log_tail())).inventory
 }

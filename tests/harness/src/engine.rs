@@ -76,6 +76,7 @@ pub struct Builder {
     pub(super) storage_driver: Option<String>,
     pub(super) live_restore: bool,
     pub(super) data_root: Option<PathBuf>,
+    pub(super) root_script: Option<String>,
     pub(super) arguments: Vec<OsString>,
     pub(super) images: bool,
 }
@@ -99,6 +100,14 @@ impl Builder {
     #[must_use]
     pub fn data_root(mut self, path: impl Into<PathBuf>) -> Self {
         self.data_root = Some(path.into());
+        self
+    }
+
+    /// A data root on a file system of its own: a shell script that mounts one on `$1/d`, from whatever it makes in `$1`, the engine's
+    /// directory. What it mounts there, and every process that it leaves, ends with the engine.
+    #[must_use]
+    pub fn root_on(mut self, script: impl Into<String>) -> Self {
+        self.root_script = Some(script.into());
         self
     }
 
@@ -193,6 +202,7 @@ impl PrivateEngine {
             storage_driver: None,
             live_restore: false,
             data_root: None,
+            root_script: None,
             arguments: Vec::new(),
             images: true,
         }

@@ -48,6 +48,9 @@ impl PrivateEngine {
         }
         fs::create_dir_all(&self.root)
             .unwrap_or_else(|error| panic!("cannot make {}: {error}", self.root.display()));
+        if let Some(script) = &self.options.root_script {
+            self.mount_root(script);
+        }
         if let Some(tree) = self.version().tree() {
             let namespace = self.make_root(&tree);
             self.state().namespace = Some(namespace);
@@ -59,6 +62,20 @@ impl PrivateEngine {
         }
     }
 
+    fn mount_root(&self, script: &str) {
+        let output = Command::new("sh")
+            .args(["-ec", script, "sh"])
+            .arg(&self.dir)
+            .env_clear()
+            .env("PATH", SEARCH_PATH)
+            .env(takedown::MARK, &self.dir)
+            .current_dir("/")
+            .stdin(Stdio::null())
+            .output()
+            .unwrap_or_else(|error| panic!("cannot run sh: {error}"));
+        assert!(output.status.success(), "cannot mount the data root: {}", super::show(&output));
+    }
+
     fn make_root(&self, tree: &Path) -> Namespace {
         let log = self.log_file();
         let mut keeper = Command::new("unshare")
@@ -66,6 +83,8 @@ impl PrivateEngine {
             .arg(&self.dir)
             .arg(tree)
             .args(self.options.data_root.iter().filter(|root| !root.starts_with(&self.dir)))
+            // A mount below the engine's directory is not bound along with it.
+            .args(self.options.root_script.iter().map(|_| &self.root))
             .env_clear()
             .env("PATH", SEARCH_PATH)
             .env(takedown::MARK, &self.dir)

@@ -77,7 +77,7 @@ impl Treasure {
             if identity(&quarantine.join(&entry).join("data")) != Some(self.identity) {
                 continue;
             }
-            if entry.starts_with("deleting-") {
+            if entry.starts_with("deleting-") || is_marked(&quarantine.join(&entry)) {
                 places.push(Place::Deleting(entry));
                 continue;
             }
@@ -160,6 +160,11 @@ impl Treasure {
     pub fn assert_content(&self, engine: &PrivateEngine, name: &str, when: &str) {
         assert_eq!(tree_listing(&engine.volume_data(name)), self.listing, "{when}: volume {name}");
     }
+}
+
+/// Whether an entry kept its name when its deletion was begun: the sticky bit says so then.
+fn is_marked(entry: &Path) -> bool {
+    fs::symlink_metadata(entry).is_ok_and(|metadata| metadata.permissions().mode() & 0o1000 != 0)
 }
 
 /// Every volume that the engine lists has its `_data`.

@@ -101,6 +101,19 @@ fn carried_out(scene: &Scene, plan: &Plan) -> Scene {
     after
 }
 
+/// Whether the sudden-orphan brake holds a volume: as long as it was not watched for twice its grace period.
+fn is_suspected(raw: &Raw, number: usize) -> bool {
+    let Some(record) = raw.volumes[number].record.as_ref().filter(|record| record.suspected) else {
+        return false;
+    };
+    let grace = match raw.policy.decide(&raw.volume(number)) {
+        Decision::By { disposition: Disposition::Collect { quarantine_after, .. }, .. } => quarantine_after,
+        Decision::By { .. } | Decision::KeepLabel | Decision::MalformedLabel(_) => Duration::ZERO,
+    };
+    let whole = 2 * grace.max(raw.policy.limits.min_grace);
+    record.clock.is_none_or(|(watched, _)| 12 * HOUR * watched < whole)
+}
+
 proptest! {
     #![proptest_config(crate::cases(512))]
 
@@ -157,7 +170,7 @@ proptest! {
             prop_assert!(harming(&other.due()) <= harming(&one.due()));
             prop_assert_eq!(&other.volumes[&volume_name(number)].reason, &Reason::Held);
             // And a plan from before the holder came is not approved any more.
-            let touched = one.steps().iter().any(|step| match step {
+            let touched = one.steps().iter().chain(&one.steps_in_line()).any(|step| match step {
                 Step::Quarantine(name) => *name == volume_name(number),
                 Step::Delete(id) => marks(&before, id, number),
                 Step::Release(_) => false,
@@ -251,7 +264,7 @@ proptest! {
                 let marked = &raw.volumes[given.of];
                 prop_assert!(marked.unmovable == [Unmovable::DriverOptions] && marked.class != Class::Unlisted);
                 prop_assert!(scene.inventory.references(&volume_name(given.of)).is_empty() && !given.other);
-                prop_assert!(marked.record.as_ref().is_none_or(|record| !record.suspected));
+                prop_assert!(!is_suspected(&raw, given.of));
             }
             if let Order::Delete(ordered) | Order::DeleteTouched(ordered) = &raw.order {
                 prop_assert!(ordered.contains(&entry_id(number)));
@@ -291,7 +304,7 @@ proptest! {
                 let named = |rule: &Rule| rule.conditions.class.contains(&Class::Unlisted);
                 prop_assert!(raw.policy.rules.iter().any(named), "no rule names what the engine does not list");
             }
-            prop_assert!(given.record.as_ref().is_none_or(|record| !record.suspected));
+            prop_assert!(!is_suspected(&raw, number));
             if let Order::Quarantine(ordered) = &raw.order {
                 prop_assert!(ordered.contains(name));
                 continue;

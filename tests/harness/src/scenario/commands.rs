@@ -16,6 +16,16 @@ pub const COMMANDS: &[Scenario] = &[
     },
     command("delete", Deletions, prepare::delete),
     Scenario { with: "delete.levels=1", ..command("delete of a deep tree", Deletions, prepare::delete) },
+    // Room for nothing: another name for the entry, or a file beside its manifest.
+    Scenario { with: "delete.rename=ENOSPC", ..command("delete without room", Deletions, prepare::delete) },
+    Scenario {
+        with: "manifest.make=ENOSPC",
+        ..command("end in place without room", InPlace, prepare::end_in_place)
+    },
+    Scenario {
+        with: "take.rename=EXDEV",
+        ..command("quarantine of what cannot be renamed", Quarantines, prepare::quarantine)
+    },
     command("sweep that quarantines", Quarantines, prepare::sweep_quarantines),
     command("sweep that deletes", Deletions, prepare::sweep_deletes),
     command("hold", Ledger, prepare::hold),

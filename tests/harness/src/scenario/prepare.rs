@@ -100,7 +100,12 @@ pub(super) fn new_ledger(host: &Host<'_>) -> Case {
 
 /// What a command leaves that is killed at a point, for a sweep to recover.
 pub(super) fn unfinished(host: &Host<'_>, before: Case, point: &str) -> Case {
-    let output = host.run(&before, &format!("{point}@1=kill"), None);
+    unfinished_with(host, before, point, "")
+}
+
+/// The same, led there by more faults.
+pub(super) fn unfinished_with(host: &Host<'_>, before: Case, point: &str, with: &str) -> Case {
+    let output = host.run(&before, &format!("{point}@1=kill,{with}"), None);
     assert_eq!(output.status, None, "not killed at {point}: {output:?}");
     Case { command: vec!["sweep".to_owned()], ..before }
 }

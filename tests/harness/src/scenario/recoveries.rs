@@ -3,6 +3,7 @@
 use super::Family::{CutDeletions, CutMoves, CutRestores, CutUnlisted, Doubts};
 use super::prepare::{
     delete, end_in_place, quarantine, restore, unfinished, unfinished_and_removed, unfinished_unlisted,
+    unfinished_with,
 };
 use super::{Case, Family, Host, Scenario};
 
@@ -30,6 +31,12 @@ pub const RECOVERIES: &[Scenario] = &[
         unfinished(host, restore(host, &[]), "engine.created")
     }),
     recovery("recovery of deleting", CutDeletions, |host| unfinished(host, delete(host), "delete.contents")),
+    recovery("recovery of deleting, without room for a name", CutDeletions, |host| {
+        unfinished_with(host, delete(host), "delete.contents", "delete.rename=ENOSPC")
+    }),
+    recovery("recovery of deleting, data gone", CutDeletions, |host| {
+        unfinished(host, delete(host), "ledger.end_entry")
+    }),
     recovery("recovery of what is not listed, directory there", CutUnlisted, |host| {
         unfinished_unlisted(host, "take.ask_again")
     }),
