@@ -42,13 +42,14 @@ const EFFECTS: [&str; 25] = [
 ];
 
 /// Calls of `rustix::fs` that change nothing. All others are effects; `openat` is one where it makes a file.
-const LOOKS: [&str; 17] = [
+const LOOKS: [&str; 18] = [
     "accessat",
     "fgetxattr",
     "flock",
     "fstat",
     "fstatfs",
     "fstatvfs",
+    "getxattr",
     "ioctl_getflags",
     "major",
     "makedev",
@@ -104,6 +105,12 @@ const REASONS: &[(&str, &str, &str, &str)] = &[
         "make_tables",
         "execute_batch(",
         "inside of a transaction, at whose beginning the point is",
+    ),
+    (
+        "src/host/ledger/lineage.rs",
+        "ensure",
+        "commit(transaction",
+        "the same transaction as the table, before which the point is",
     ),
     ("src/host/ledger/unwritable.rs", "nothing", "execute_batch(", "a database in memory"),
     ("src/host/ledger.rs", "make_file", "sync_new_directory(", "it passes the point itself"),

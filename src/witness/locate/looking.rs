@@ -172,11 +172,10 @@ pub fn resolve<T: Terrain>(
                 Text::Absolute(_) | Text::Path(_) => Relative::Ignored,
             };
             let is_there = |path: &Path| match base(path) {
-                // Go takes `..` out of the text before anybody looks; and what a volume's name is in counts without a look.
+                // What a volume's name is in counts without a look.
                 Ok(path) => {
-                    let clean = normalised(&path);
-                    let leads = |path: &Path| !matches!(follow(terrain, path).end, End::Nowhere(_));
-                    map.of_text(&clean).is_some() || leads(&path) || (clean != path && leads(&clean))
+                    map.of_text(&normalised(&path)).is_some()
+                        || !matches!(follow(terrain, &path).end, End::Nowhere(_))
                 }
                 Err(why) => why != Errno::NOENT,
             };

@@ -8,6 +8,8 @@ use std::collections::BTreeSet;
 use std::os::unix::ffi::OsStringExt as _;
 use std::path::{Path, PathBuf};
 
+use crate::host::resolve::normalised;
+
 /// How many looks one value may take. No engine's option comes near; a value that somebody made up does not keep us busy.
 const MOST_LOOKS: u32 = 10_000;
 
@@ -48,8 +50,12 @@ pub(super) fn paths(
             }
             let mut goes_on = is_first;
             for path in spellings(text) {
-                let directory = up_to_last_slash(&path).filter(|_| !is_first);
-                if directory.map_or(Ok(true), |directory| look(&directory))? {
+                let is_read = is_first
+                    || match up_to_last_slash(&path) {
+                        Some(directory) => look(&directory)? || leads_back(&path, &mut look)?,
+                        None => true,
+                    };
+                if is_read {
                     goes_on = true;
                     if relative == Relative::Ignored && !path.is_absolute() {
                         continue;
@@ -71,6 +77,16 @@ pub(super) fn paths(
 /// All separators of the options that are known: of mounts, overlay's layers, URLs, lists.
 fn is_separator(letter: char) -> bool {
     letter.is_whitespace() || matches!(letter, ',' | '=' | ':' | ';' | '|' | '&' | '?' | '#' | '"' | '\'')
+}
+
+/// Whether `..` takes what is missing out of a path again, and the directory of the rest exists: Go takes it out of the text before
+/// anybody looks.
+fn leads_back(path: &Path, look: &mut impl FnMut(&Path) -> Result<bool, TooMany>) -> Result<bool, TooMany> {
+    let clean = normalised(path);
+    if clean == path {
+        return Ok(false);
+    }
+    clean.parent().map_or(Ok(true), look)
 }
 
 /// The directory whose name is whole in an unfinished path.
