@@ -27,6 +27,7 @@ use crate::config::Settings;
 use crate::gc::brakes::Doubt;
 use crate::gc::entry::{Entry, Manifest};
 use crate::gc::guard::{self, Violation};
+use crate::gc::ledger::LedgerState;
 use crate::gc::plan::Order;
 use crate::gc::policy::Mode;
 use crate::gc::turns::Turns;
@@ -172,7 +173,7 @@ impl Sweeper<'_> {
 
     async fn pass(&mut self, order: &Order) -> Result<Swept, SweepError> {
         let watch = self.watch().await?;
-        let first = self.look(order, &watch).await?;
+        let first = self.look(order, &watch, self.ledger.read()?).await?;
         if first.refusals.iter().any(|refusal| refusal.doubt == Doubt::Engine) {
             self.record_refusals(&first)?;
             return Ok(self.nothing_done(first));
@@ -212,7 +213,7 @@ impl Sweeper<'_> {
     /// Finishes or undoes what is unfinished in quarantine, and nothing else. Not a sweep: no clock runs by it.
     pub async fn recover(&mut self) -> Result<Vec<(Manifest, Result<Recovered, StepError>)>, SweepError> {
         let nothing = Order::Delete(std::collections::BTreeSet::new());
-        let look = self.look(&nothing, &Watch::Sweeps).await?;
+        let look = self.look(&nothing, &Watch::Sweeps, self.ledger.read()?).await?;
         let is_doubtful = look.refusals.iter().any(|refusal| refusal.doubt == Doubt::Engine);
         let has_work = look.quarantine.entries.iter().any(Entry::is_unfinished);
         let (false, true, Some(root)) = (is_doubtful, has_work, look.observation.directory.clone()) else {
@@ -239,9 +240,8 @@ impl Sweeper<'_> {
     }
 
     /// Looks once, until the program shall end: a hanging engine is waited for minutes, and a look has begun nothing.
-    async fn look(&self, order: &Order, watch: &Watch) -> Result<Look, SweepError> {
+    async fn look(&self, order: &Order, watch: &Watch, remembered: LedgerState) -> Result<Look, SweepError> {
         let moment = Moment { at: clock::read()?, watch: watch.clone() };
-        let remembered = self.ledger.read()?;
         tokio::select! {
             look = look(self.engine.reading(), &remembered, self.settings, order, moment) => Ok(look?),
             () = self.stop.cancelled() => Err(SweepError::Stopped),
@@ -261,7 +261,9 @@ impl Sweeper<'_> {
         let recovered = self.mover(root, &first, &locked.directory)?.recover().await?;
         let mut done = self.restart_clocks(&walks.findings)?;
         done.extend(self.mark_touched(&walks.findings, &locked.directory, order));
-        let look = self.look(order, watch).await?;
+        // The quarantine directory may be new, and made by us.
+        let places = first.ledger.places.clone();
+        let look = self.look(order, watch, LedgerState { places, ..self.ledger.read()? }).await?;
         if !look.refusals.is_empty() {
             self.record_refusals(&look)?;
             return Ok(Swept { recovered, done, ..self.nothing_done(look) });

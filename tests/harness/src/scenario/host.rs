@@ -119,7 +119,9 @@ impl<'a> Host<'a> {
                 .unwrap_or_else(|error| panic!("cannot park {entry}: {error}"));
         }
         // The next run makes the quarantine itself.
-        fs::remove_file(quarantine.join("lock")).ok();
+        for file in ["lock", "ledger.json"] {
+            fs::remove_file(quarantine.join(file)).ok();
+        }
         fs::remove_dir(&quarantine).ok();
         entries
     }
@@ -131,11 +133,21 @@ impl<'a> Host<'a> {
             fs::create_dir(&quarantine)
                 .and_then(|()| fs::set_permissions(&quarantine, fs::Permissions::from_mode(0o700)))
                 .unwrap_or_else(|error| panic!("{}: {error}", quarantine.display()));
+            self.forget_places();
         }
         for entry in entries {
             // A run that failed may have been recovered and parked since.
             fs::rename(park.join(entry), quarantine.join(entry))
                 .unwrap_or_else(|error| panic!("cannot bring back {entry}: {error}"));
+        }
+    }
+
+    /// Lets the ledger not know which directory the quarantine was: a new one is no sign of a copied docker root here.
+    fn forget_places(&self) {
+        let ledger = self.volgc.state_dir().join("ledger.db");
+        if ledger.exists() {
+            let ledger = rusqlite::Connection::open(ledger).unwrap();
+            ledger.execute("UPDATE lineage SET places = NULL", []).unwrap();
         }
     }
 
