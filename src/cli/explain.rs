@@ -19,6 +19,7 @@ use crate::witness::kernel;
 #[derive(Debug, Args)]
 pub struct Arguments {
     /// Name of the volume
+    #[arg(value_parser = named)]
     volume: String,
 }
 
@@ -42,6 +43,11 @@ pub(super) async fn run(context: &Context<'_>, arguments: &Arguments) -> Result<
         }
         None => Err(not_found(&arguments.volume)),
     }
+}
+
+/// No volume has an empty name.
+fn named(text: &str) -> Result<String, &'static str> {
+    if text.is_empty() { Err("a volume has a name") } else { Ok(text.to_owned()) }
 }
 
 /// A volume whose name cannot be used.

@@ -226,7 +226,9 @@ fn not_done(swept: &Swept, mode: Mode, order: &Order) -> Vec<String> {
         ));
     }
     if let Some(why) = &swept.halted {
-        lines.push(format!("moved no more than that: {}", safe(why)));
+        let has_moved = swept.done.iter().any(|done| matches!(done, Done::Quarantined(..)));
+        let before = if has_moved { "from then on " } else { "" };
+        lines.push(format!("{before}{}", safe(why)));
     }
     if swept.stopped {
         lines.push("stopped before everything was done; the next sweep goes on".to_owned());

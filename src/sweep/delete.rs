@@ -31,6 +31,17 @@ use crate::witness::kernel;
 pub struct BegunDeletion {
     /// Which entry.
     pub entry: EntryId,
+    /// By whom.
+    pub by: BegunBy,
+}
+
+/// Which run began a deletion.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum BegunBy {
+    /// This one, which tells of its end.
+    This,
+    /// One before it. What that one emptied it has told, and only its end is written down.
+    Earlier,
 }
 
 /// What became of a deletion that was begun.
@@ -81,7 +92,7 @@ impl Mover<'_> {
             }
             return Ok(match self.obstacle_to(entry, surveys).await? {
                 Some(why) => Begun::Kept(why),
-                None => Begun::Deletion(BegunDeletion { entry: entry.clone() }),
+                None => Begun::Deletion(BegunDeletion { entry: entry.clone(), by: BegunBy::Earlier }),
             });
         }
         let manifest = self.quarantine.manifest(entry)?;
@@ -103,7 +114,7 @@ impl Mover<'_> {
             return Ok(Begun::Kept(why));
         }
         self.quarantine.begin_deletion(entry)?;
-        Ok(Begun::Deletion(BegunDeletion { entry: entry.clone() }))
+        Ok(Begun::Deletion(BegunDeletion { entry: entry.clone(), by: BegunBy::This }))
     }
 
     /// An operator's hold on an entry, in words.
@@ -154,7 +165,11 @@ pub async fn finish_deletion(
 ) -> Result<Finished, StepError> {
     let root = directory::parent_of(quarantine.descriptor())?;
     let root_path = quarantine.path().parent().map_or_else(PathBuf::new, PathBuf::from);
-    let emptied_at = quarantine.emptied_at(&begun.entry)?;
+    let emptied_at = match begun.by {
+        // Somebody took its data out by hand.
+        BegunBy::This => None,
+        BegunBy::Earlier => quarantine.emptied_at(&begun.entry)?,
+    };
     let (entry, token) = (begun.entry.clone(), stop.clone());
     let walk = tokio::task::spawn_blocking(move || {
         let quarantine = QuarantineDir::open_existing(root.as_fd(), &root_path)?;

@@ -100,6 +100,10 @@ async fn removed(engine: &Engine) -> BTreeMap<VolumeName, DateTime<Utc>> {
 
 /// Notes the ledger in the quarantine directory. Where that fails, an older note stays, which says less.
 pub fn note(ledger: &mut Ledger, quarantine: &QuarantineDir) {
+    if ledger.blocked().is_some() {
+        // Nothing can be written into it, which is told elsewhere.
+        return;
+    }
     let mut noted = || -> Result<(), StepError> {
         let on_disk = match quarantine.noted() {
             Noted::Known(note) => Some(note.mark),

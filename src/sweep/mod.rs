@@ -327,7 +327,7 @@ impl Sweeper<'_> {
             if let Done::Failed(what, error) = &outcome {
                 tracing::error!(%error, "{what} failed");
                 if error.is_without_room() {
-                    halt = Some(error.to_string());
+                    halt = Some(format!("nothing is moved without room: {error}"));
                 }
             }
             taken.done.push(outcome);

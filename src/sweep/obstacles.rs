@@ -5,6 +5,8 @@ use std::collections::BTreeMap;
 use std::os::fd::AsFd as _;
 use std::sync::Arc;
 
+use rustix::io::Errno;
+
 use super::look::Look;
 use super::mover::{Mover, StepError, now};
 use super::{SweepError, Sweeper};
@@ -37,8 +39,13 @@ impl Sweeper<'_> {
             if self.stop.is_cancelled() {
                 break;
             }
-            let surveyed = survey(&directory, &entry, self.stop.clone()).await?;
-            surveys.insert(entry, surveyed);
+            match survey(&directory, &entry, self.stop.clone()).await {
+                Ok(surveyed) => {
+                    surveys.insert(entry, surveyed);
+                }
+                // I14: its deletion will say so, and nothing else waits for it.
+                Err(error) => tracing::debug!(%error, entry = entry.as_str(), "cannot be looked through"),
+            }
         }
         Ok(surveys)
     }
@@ -79,8 +86,14 @@ async fn survey(
     entry: &EntryId,
     stop: tokio_util::sync::CancellationToken,
 ) -> Result<Survey, StepError> {
-    // In place, or already deleted.
-    let Some((data, _)) = quarantine.open_any_data(entry)? else { return Ok(Survey::Deletable) };
+    let data = match quarantine.open_any_data(entry) {
+        Ok(Some((data, _))) => data,
+        // In place, or already deleted. Or something was put there that is no directory, and the entry is kept for that.
+        Ok(None) | Err(QuarantineError::Io { source: Errno::NOTDIR | Errno::LOOP, .. }) => {
+            return Ok(Survey::Deletable);
+        }
+        Err(error) => return Err(error.into()),
+    };
     let walk = tokio::task::spawn_blocking(move || {
         deletable::survey(data.as_fd(), &|| {
             pulse::beat();

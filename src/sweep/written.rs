@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 
 use chrono::{DateTime, Utc};
 
-use super::delete::{self, BegunDeletion};
+use super::delete::{self, BegunBy, BegunDeletion};
 use super::look::Look;
 use super::mover::StepError;
 use super::{SweepError, Sweeper};
@@ -103,7 +103,13 @@ impl Sweeper<'_> {
         }
         self.ledger.catch_up(&without(&look.ledger, ended))?;
         for entry in waiting {
-            delete::finish_deletion(BegunDeletion { entry }, directory, self.ledger, self.stop).await?;
+            delete::finish_deletion(
+                BegunDeletion { entry, by: BegunBy::Earlier },
+                directory,
+                self.ledger,
+                self.stop,
+            )
+            .await?;
         }
         Ok(still_unwritten(self.ledger))
     }

@@ -15,7 +15,7 @@ use crate::witness::EvidenceError;
 pub(super) fn log(swept: &Swept) {
     log_refusals(&swept.look);
     if let Some(why) = &swept.halted {
-        tracing::error!(event = "moves_halted", "moved no more: {}", safe(why));
+        tracing::error!(event = "moves_halted", "{}", safe(why));
     }
     if let Some(why) = &swept.unwritten {
         tracing::error!(event = "ledger_blocked", "this sweep is not written down: {}", safe(why));

@@ -9,14 +9,11 @@ use super::{Fake, Volgc, due, fails, on_disk, text};
 /// Commands that read the ledger, and those that write it.
 const READING: [&[&str]; 6] =
     [&["report"], &["list"], &["explain", "orphan"], &["check"], &["holds"], &["history"]];
-const WRITING: [&[&str]; 6] = [
-    &["sweep"],
-    &["quarantine", "orphan"],
-    &["hold", "orphan", "--reason", "x"],
-    &["release", "orphan"],
-    &["acknowledge"],
-    &["run"],
-];
+/// What they say is for the ledger alone.
+const WRITING: [&[&str]; 3] =
+    [&["hold", "orphan", "--reason", "x"], &["release", "orphan"], &["acknowledge"]];
+/// They delete what is due or ordered whatever can be written, and move nothing meanwhile.
+const MOVING: [&[&str]; 2] = [&["sweep"], &["quarantine", "orphan"]];
 
 /// A file system of its own, unmounted when dropped.
 pub(super) struct Mounted<'a>(&'a Path);
@@ -52,6 +49,22 @@ fn all_fail(fake: &Fake, volgc: &Volgc, commands: &[&[&str]], parts: &[&str]) {
     }
 }
 
+#[track_caller]
+fn assert_moves_wait(fake: &Fake, volgc: &Volgc, parts: &[&str]) {
+    let volumes = fake.root().join("volumes");
+    let before = harness::tree_listing(&volumes);
+    for words in MOVING {
+        fake.take();
+        let output = volgc.run(words);
+        assert_eq!(output.status, Some(3), "{words:?}: {output:?}");
+        for part in parts {
+            assert!(output.stdout.contains(part), "{words:?}: no {part:?} in {}", output.stdout);
+        }
+        assert_eq!(harness::tree_listing(&volumes), before, "{words:?}");
+        assert!(fake.take().iter().all(|asked| asked.starts_with("GET ")), "{words:?}");
+    }
+}
+
 #[test]
 fn a_state_directory_that_cannot_be_written_stops_what_writes_and_nothing_else() {
     let (fake, volgc) = due();
@@ -60,7 +73,10 @@ fn a_state_directory_that_cannot_be_written_stops_what_writes_and_nothing_else()
     let mount = Mounted::tmpfs("size=1m", &state);
     fs::write(ledger_file(&volgc), kept).unwrap();
     mount.make_read_only();
-    all_fail(&fake, &volgc, &WRITING, &[&text(&ledger_file(&volgc)), "cannot be written", "read-only"]);
+    let parts = [text(&ledger_file(&volgc)), "cannot be written".to_owned(), "read-only".to_owned()];
+    let parts = parts.each_ref().map(String::as_str);
+    all_fail(&fake, &volgc, &WRITING, &parts);
+    assert_moves_wait(&fake, &volgc, &parts);
     for words in READING {
         volgc.ok(words);
     }
@@ -70,6 +86,8 @@ fn a_state_directory_that_cannot_be_written_stops_what_writes_and_nothing_else()
     let mount = Mounted::tmpfs("size=1m", &state);
     mount.make_read_only();
     all_fail(&fake, &volgc, &WRITING, &[&text(&state), "written"]);
+    all_fail(&fake, &volgc, &[&["run"]], &[&text(&state), "written"]);
+    assert_moves_wait(&fake, &volgc, &[&text(&state), "written"]);
     for words in READING.iter().filter(|words| !words.contains(&"holds")) {
         volgc.ok(words);
     }
@@ -77,7 +95,12 @@ fn a_state_directory_that_cannot_be_written_stops_what_writes_and_nothing_else()
     fs::remove_dir_all(&state).unwrap();
     fs::write(&state, "in the way").unwrap();
     all_fail(&fake, &volgc, &WRITING, &[&text(&state)]);
-    all_fail(&fake, &volgc, &[&["sweep"], &["run"]], &["File exists", "--state-dir"]);
+    all_fail(
+        &fake,
+        &volgc,
+        &[&["sweep"], &["quarantine", "orphan"], &["run"]],
+        &["File exists", "--state-dir"],
+    );
 }
 
 #[test]
@@ -90,18 +113,13 @@ fn a_full_disk_below_the_ledger_stops_a_sweep_before_anything_moves() {
     // To the last byte.
     let mut filler = fs::File::create(state.join("filler")).unwrap();
     while std::io::Write::write_all(&mut filler, &[0; 512]).is_ok() {}
-    let volumes = fake.root().join("volumes");
     drop(filler);
-    let before = harness::tree_listing(&volumes);
-    for words in [&["sweep"][..], &["quarantine", "orphan"], &["hold", "orphan", "--reason", "x"]] {
-        let output = volgc.run(words);
-        assert_eq!(output.status, Some(1), "{words:?}: {output:?}");
-        for part in [text(&ledger_file(&volgc)).as_str(), "full", "Make room"] {
-            assert!(output.stderr.contains(part), "{words:?}: no {part:?} in {}", output.stderr);
-        }
-        assert_eq!(harness::tree_listing(&volumes), before, "{words:?}");
-        assert!(fake.take().iter().all(|asked| asked.starts_with("GET ")), "{words:?}");
-    }
+    let parts = [text(&ledger_file(&volgc)), "full".to_owned(), "Make room".to_owned()];
+    let parts = parts.each_ref().map(String::as_str);
+    assert_moves_wait(&fake, &volgc, &parts);
+    let output = volgc.run(&["hold", "orphan", "--reason", "x"]);
+    assert_eq!(output.status, Some(1), "{output:?}");
+    assert!(parts.iter().all(|part| output.stderr.contains(part)), "{output:?}");
     volgc.ok(&["report"]);
     fs::remove_file(state.join("filler")).unwrap();
     assert!(volgc.ok(&["sweep"]).contains("quarantined volume orphan"));

@@ -13,6 +13,10 @@ impl Site<'_> {
         let since = chrono::Utc::now() - watched;
         let mut manifest: serde_json::Value =
             serde_json::from_slice(&fs::read(self.manifest()).unwrap()).unwrap();
+        // Its data came to rest when it really did.
+        let came_to_rest = manifest["at_rest_since"].as_str().map(str::to_owned);
+        let came_to_rest = came_to_rest.unwrap_or_else(|| harness::text(&manifest["quarantined_at"]));
+        manifest["at_rest_since"] = came_to_rest.into();
         manifest["quarantined_at"] = since.to_rfc3339().into();
         fs::write(self.manifest(), manifest.to_string()).unwrap();
         let since = since.to_rfc3339_opts(chrono::SecondsFormat::Nanos, true);
@@ -108,8 +112,8 @@ on_each_engine! {
         fs::write(site.ledger(), &ledger).unwrap();
         fs::write(site.note(), &note).unwrap();
         site.age(Duration::from_mins(61));
-        site.volgc.ok(&["sweep"]);
-        assert!(!site.entry().exists(), "it is not deleted when it is due");
+        let told = site.volgc.ok(&["sweep"]);
+        assert!(!site.entry().exists(), "it is not deleted when it is due: {told}");
         println!("damage: {} inputs tried, {} losses", flips.len(), early.len());
         site.clear();
     }

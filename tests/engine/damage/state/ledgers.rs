@@ -166,8 +166,8 @@ const LEDGERS: &[Case] = &[
         },
         told: &[
             ("report", 0, &["ORPHAN", "KEPT"]),
-            ("sweep", 1, &["LEDGER", "full", "Make room"]),
-            ("quarantine ORPHAN", 1, &["LEDGER", "full", "Make room"]),
+            ("sweep", 3, &["LEDGER", "full", "Make room", "nothing is moved"]),
+            ("quarantine ORPHAN", 3, &["LEDGER", "full", "Make room", "nothing is moved"]),
         ],
         mend: unmount_state,
         comes_back: Comes::Back,
@@ -180,10 +180,9 @@ const LEDGERS: &[Case] = &[
         told: &[
             ("report", 0, &["ORPHAN", "KEPT"]),
             ("list", 0, &["ENTRY"]),
-            ("sweep", 1, &["LEDGER", "read-only"]),
-            ("quarantine ORPHAN", 1, &["LEDGER", "read-only"]),
+            ("sweep", 3, &["LEDGER", "read-only", "nothing is moved"]),
+            ("quarantine ORPHAN", 3, &["LEDGER", "read-only", "nothing is moved"]),
             ("restore ENTRY", 1, &["LEDGER", "read-only"]),
-            ("delete --yes ENTRY", 1, &["LEDGER", "read-only"]),
         ],
         mend: unmount_state,
         comes_back: Comes::Back,
