@@ -26,6 +26,7 @@ use crate::gc::entry::EntryId;
 use crate::gc::inventory::Answer;
 use crate::gc::reference::{Holder, HolderKind, Reference, Witness};
 use crate::gc::volume::VolumeName;
+use crate::host::covers::Covers;
 use crate::host::directory;
 use crate::host::engine::Engine;
 use crate::host::engine::wire::Container;
@@ -184,6 +185,12 @@ fn targets(names: Vec<VolumeName>, directory: &VolumesDir) -> Result<Vec<Target<
 /// Processes inside one directory, for a step that is about to touch it.
 pub async fn processes_in(directory: BorrowedFd<'_>, name: &str) -> Result<Option<Holder>, EvidenceError> {
     let target = Target { key: (), places: vec![place_of(directory)?.join(name)] };
+    let covers = Covers::in_directory(directory).map_err(refuse)?;
+    if covers.on(name.as_bytes()).is_some_and(|cover| cover.is_whole) {
+        return Err(silent(format!(
+            "something is mounted on {name} itself, which is not looked into, as what is mounted may never answer; unmount it"
+        )));
+    }
     let opened = directory::c_name(name).and_then(|name| directory::pin_child(directory, &name));
     let directory = match opened {
         Ok(directory) => Some(directory),

@@ -40,7 +40,11 @@ fn reason_of(volgc: &Volgc, volume: &str) -> String {
 
 #[track_caller]
 fn quarantined(volgc: &Volgc) -> Vec<String> {
-    json(volgc, &["list", "--format", "json"]).iter().map(|entry| text(&entry["name"])).collect()
+    let mut names: Vec<String> =
+        json(volgc, &["list", "--format", "json"]).iter().map(|entry| text(&entry["name"])).collect();
+    // Entries of one second are listed in any order.
+    names.sort();
+    names
 }
 
 fn make(engine: &PrivateEngine) {

@@ -7,7 +7,9 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::net::{UnixDatagram, UnixStream};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -176,6 +178,8 @@ fn assert_messages(messages: &[String]) {
 struct Journal {
     directory: PathBuf,
     taken: Arc<Mutex<Vec<Vec<u8>>>>,
+    ends: Arc<AtomicBool>,
+    listener: Option<JoinHandle<()>>,
 }
 
 impl Journal {
@@ -183,14 +187,18 @@ impl Journal {
         fs::create_dir(&directory).unwrap();
         let socket = UnixDatagram::bind(directory.join("socket")).unwrap();
         let taken: Arc<Mutex<Vec<Vec<u8>>>> = Arc::default();
-        let of_thread = Arc::clone(&taken);
-        std::thread::spawn(move || {
+        let ends = Arc::new(AtomicBool::new(false));
+        let (of_thread, its_end) = (Arc::clone(&taken), Arc::clone(&ends));
+        let listener = std::thread::spawn(move || {
             let mut message = vec![0; 4 << 20];
             while let Ok(length) = socket.recv(&mut message) {
+                if its_end.load(Ordering::Acquire) {
+                    break;
+                }
                 of_thread.lock().unwrap().push(message[..length].to_vec());
             }
         });
-        Self { directory, taken }
+        Self { directory, taken, ends, listener: Some(listener) }
     }
 
     /// The service as a unit of a systemd whose journal listens here.
@@ -233,6 +241,17 @@ impl Journal {
             moved += usize::from(fields.contains(&("VOLGC_VOLUME".to_owned(), "marker".to_owned())));
         }
         assert!(moved > 0, "the journal was told of no volume");
+    }
+}
+
+/// A socket that is still bound when its file is gone holds every volume that has a socket with its name.
+impl Drop for Journal {
+    fn drop(&mut self) {
+        self.ends.store(true, Ordering::Release);
+        let woken = UnixDatagram::unbound().unwrap().send_to(&[], self.directory.join("socket"));
+        if let Some(listener) = self.listener.take().filter(|_| woken.is_ok()) {
+            listener.join().ok();
+        }
     }
 }
 

@@ -5,7 +5,8 @@ use std::process::{Child, Command};
 
 use super::{PrivateEngine, wait_until};
 
-/// A FUSE server that answers INIT alone (linux/fuse.h, 7.31).
+/// A FUSE server that answers INIT alone (linux/fuse.h, 7.31). Its source is not the name of a volume: a source that is no path holds
+/// whatever has that name.
 const SERVER: &str = r#"
 use strict;
 use Fcntl;
@@ -13,7 +14,7 @@ my ($path) = @ARGV;
 sysopen(my $fuse, "/dev/fuse", O_RDWR) or die "/dev/fuse: $!";
 my $options = "fd=" . fileno($fuse) . ",rootmode=40000,user_id=0,group_id=0,allow_other";
 my $mount = $ENV{MOUNT_NUMBER};
-syscall($mount, my $what = "hung", my $where = $path, my $kind = "fuse", 0, my $data = $options) == 0 or die "mount: $!";
+syscall($mount, my $what = "no-answer", my $where = $path, my $kind = "fuse", 0, my $data = $options) == 0 or die "mount: $!";
 sysread $fuse, my $request, 1 << 20 or die "INIT: $!";
 my ($length, $operation, $unique) = unpack "LLQ", $request;
 die "operation $operation" if $operation != 26;

@@ -42,6 +42,7 @@ mod takedown;
 mod told;
 pub mod treasure;
 mod tree;
+mod unmount;
 mod volgc;
 mod watchdog;
 
@@ -53,6 +54,7 @@ pub use rest::{Gate, Resting};
 pub use takedown::{left_behind, take_down};
 pub use told::{text, wait_until};
 pub use tree::{fill, tree_digest, tree_listing};
+pub use unmount::unmount;
 pub use volgc::{Output, Volgc, program};
 
 /// Makes one `#[test]` per engine version of each function, named `<function>::v20_10`, `<function>::v26_1` and `<function>::v28_5`.

@@ -28,6 +28,10 @@ struct Baseline {
     directory: BTreeSet<String>,
     root: BTreeSet<String>,
     volumes: BTreeSet<String>,
+    /// As the engine lists them: those of a plugin have no directory there.
+    listed: BTreeSet<String>,
+    /// An engine never forgets a volume plugin that it has found once.
+    drivers: BTreeSet<String>,
     mounts: Vec<String>,
     images: BTreeSet<String>,
     networks: usize,
@@ -50,16 +54,29 @@ pub struct Lease {
 pub fn take(version: Version) -> Lease {
     reaper::watch_this_process();
     let watch = watchdog::watch();
-    let found = {
-        let mut idle = idle();
-        idle.iter().position(|one| one.engine.version() == version).map(|index| idle.swap_remove(index))
-    };
-    let idle = found.unwrap_or_else(|| {
+    let idle = std::iter::from_fn(|| take_idle(version)).find(is_clean).unwrap_or_else(|| {
         let engine = PrivateEngine::start(version);
         let baseline = Baseline::of(&engine);
         Idle { engine, baseline }
     });
     Lease { idle: Some(idle), _watch: watch }
+}
+
+fn take_idle(version: Version) -> Option<Idle> {
+    let mut idle = idle();
+    let index = idle.iter().position(|one| one.engine.version() == version)?;
+    Some(idle.swap_remove(index))
+}
+
+/// Whether an idle engine is still as it was: what other tests do to the machine may have changed it.
+fn is_clean(idle: &Idle) -> bool {
+    let Idle { engine, baseline } = idle;
+    let now = engine.answers(Duration::from_secs(10)).then(|| Baseline::of(engine));
+    let is_clean = now.as_ref() == Some(baseline);
+    if !is_clean {
+        eprintln!("pool: this engine changed while it was idle: {now:?}, and before {baseline:?}");
+    }
+    is_clean
 }
 
 impl Deref for Lease {
@@ -94,6 +111,8 @@ impl Baseline {
             directory: names(engine.dir()),
             root: names(&engine.root()),
             volumes: names(&engine.volumes_dir()),
+            listed: engine.volume_names().into_iter().collect(),
+            drivers: drivers(engine),
             mounts: engine.mounts(),
             images: ids(&engine.json("GET", "/images/json", None)),
             networks: networks.as_array().map_or(0, Vec::len),
@@ -157,6 +176,13 @@ fn remove(engine: &PrivateEngine, path: &str) -> Result<(), String> {
         Ok((204 | 404, _)) => Ok(()),
         other => Err(format!("DELETE {path}: {other:?}")),
     }
+}
+
+/// The volume drivers that an engine knows by now.
+fn drivers(engine: &PrivateEngine) -> BTreeSet<String> {
+    let info = engine.json("GET", "/info", None);
+    let drivers = info["Plugins"]["Volume"].as_array();
+    drivers.into_iter().flatten().filter_map(|one| one.as_str().map(str::to_owned)).collect()
 }
 
 fn ids(list: &Value) -> BTreeSet<String> {

@@ -4,10 +4,11 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::process::Command;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use harness::{Contents, KEEP_IN_QUARANTINE, Volgc, on_each_engine};
 
-use super::{Holding, TakenAway, mount, run};
+use super::{Holding, Mounted, TakenAway, mount, run};
 
 /// As `nobody`, in user and mount namespaces of his own, where he is root.
 #[track_caller]
@@ -27,6 +28,12 @@ fn as_nobody(script: &str, arguments: &[&Path]) -> Holding {
     Holding::start(command.args(arguments))
 }
 
+/// An unprivileged user may hold the volumes of every engine that he can reach: one test with one at a time.
+fn alone() -> MutexGuard<'static, ()> {
+    static ALONE: Mutex<()> = Mutex::new(());
+    ALONE.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 /// An overlay with a lower layer that is relative to where he was. Where he works is gone when he is done, so that nothing is found
 /// beside the mount point.
 const RELATIVE: &str = r"
@@ -37,6 +44,7 @@ const RELATIVE: &str = r"
 
 on_each_engine! {
     fn an_unprivileged_user_stops_nothing_with_a_layer_that_he_could_not_reach(engine: PrivateEngine) {
+        let _alone = alone();
         engine.create_volume("one", &[]);
         engine.create_volume("two", &[]);
         // As dockerd makes its root.
@@ -56,6 +64,7 @@ on_each_engine! {
 
     /// Where every user may go to the volumes, the layer may be any of them: all are kept, and whoever keeps them is named.
     fn an_unprivileged_user_keeps_what_he_could_reach_and_is_named(engine: PrivateEngine) {
+        let _alone = alone();
         let mut kept = Contents::new(&engine);
         kept.volume("one");
         kept.volume("two");
@@ -100,7 +109,7 @@ on_each_engine! {
         fs::remove_dir_all(&up).unwrap();
         let pool = place("pool");
         run("mergerfs", &[&low, &pool]);
-        let pool = TakenAway("umount", vec![pool]);
+        let pool = Mounted(pool);
         let device = run("losetup", &["--find".as_ref(), "--show".as_ref(), &tree.join("image")]);
         let device = TakenAway("losetup", vec!["-d".into(), device.into()]);
         let sandbox = r#"

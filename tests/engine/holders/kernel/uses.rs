@@ -3,22 +3,15 @@
 use std::fs;
 use std::process::Command;
 
-use harness::{Contents, PrivateEngine, on_each_engine};
+use harness::{Contents, on_each_engine};
 
-use super::{Holding, TakenAway, assert_goes, assert_kept_as, program, run};
-
-/// A volume `held` with content.
-fn held(engine: &PrivateEngine) -> Contents<'_> {
-    let mut kept = Contents::new(engine);
-    kept.volume("held");
-    kept
-}
+use super::{Holding, TakenAway, assert_goes, assert_kept_as, held, make_held, own, program, run};
 
 on_each_engine! {
     fn a_file_registered_with_a_ring_keeps_its_volume(engine: PrivateEngine) {
-        let kept = held(&engine);
-        for place in ["PG_VERSION", "base/1"] {
-            let holding = Holding::path(&engine, "ring", &engine.volume_data("held").join(place), &[]);
+        let kept = make_held(&engine);
+        for place in [own(&engine, "file"), format!("base/{}", own(&engine, "deep"))] {
+            let holding = Holding::path(&engine, "ring", &engine.volume_data(&held(&engine)).join(place), &[]);
             assert_kept_as(&engine, &kept, "file registered with io_uring");
             drop(holding);
         }
@@ -27,9 +20,10 @@ on_each_engine! {
 
     /// In a namespace of its own, in which the file has another path.
     fn a_file_registered_through_a_mount_of_its_own_keeps_its_volume(engine: PrivateEngine) {
-        let kept = held(&engine);
-        let script = r#"mount --bind "$1" /mnt; exec "$2" ring /mnt/PG_VERSION"#;
-        let holding = Holding::apart(script, &[&engine.volume_data("held"), &program(&engine)]);
+        let kept = make_held(&engine);
+        let script = r#"mount --bind "$1" /mnt; exec "$2" ring "/mnt/$3""#;
+        let file = own(&engine, "file");
+        let holding = Holding::apart(script, &[&engine.volume_data(&held(&engine)), &program(&engine), file.as_ref()]);
         // The mount is seen too. Without it the ring is all that is left.
         run("nsenter", &[format!("--mount=/proc/{}/ns/mnt", holding.0.id()).as_ref(), "umount".as_ref(), "-l".as_ref(), "/mnt".as_ref()]);
         assert_kept_as(&engine, &kept, "file registered with io_uring");
@@ -38,17 +32,17 @@ on_each_engine! {
     }
 
     fn a_detached_tree_keeps_its_volume(engine: PrivateEngine) {
-        let kept = held(&engine);
-        let holding = Holding::path(&engine, "tree", &engine.volume_data("held").join("base"), &[]);
+        let kept = make_held(&engine);
+        let holding = Holding::path(&engine, "tree", &engine.volume_data(&held(&engine)).join("base"), &[]);
         assert_kept_as(&engine, &kept, "open file /");
         drop(holding);
         assert_goes(&engine);
     }
 
     fn a_file_opened_or_mapped_in_a_detached_tree_keeps_its_volume(engine: PrivateEngine) {
-        let kept = held(&engine);
+        let kept = make_held(&engine);
         for (how, told) in [("in-tree", "open file /PG_VERSION"), ("map-tree", "mapped file /PG_VERSION")] {
-            let holding = Holding::path(&engine, how, &engine.volume_data("held"), &["PG_VERSION"]);
+            let holding = Holding::path(&engine, how, &engine.volume_data(&held(&engine)), &["PG_VERSION"]);
             assert_kept_as(&engine, &kept, told);
             drop(holding);
         }
@@ -56,8 +50,8 @@ on_each_engine! {
     }
 
     fn a_thread_with_descriptors_of_its_own_keeps_its_volume(engine: PrivateEngine) {
-        let kept = held(&engine);
-        let file = engine.volume_data("held").join("PG_VERSION");
+        let kept = make_held(&engine);
+        let file = engine.volume_data(&held(&engine)).join("PG_VERSION");
         let holding = Holding::path(&engine, "thread", &file, &[]);
         assert_kept_as(&engine, &kept, "open file");
         drop(holding);
@@ -66,14 +60,16 @@ on_each_engine! {
 
     fn a_loop_device_keeps_its_volume_when_the_namespace_is_gone_where_it_was_made(engine: PrivateEngine) {
         let mut kept = Contents::new(&engine);
-        engine.create_volume("held", &[]);
-        let data = engine.volume_data("held");
+        engine.create_volume(&held(&engine), &[]);
+        let data = engine.volume_data(&held(&engine));
         fs::create_dir(data.join("images")).unwrap();
-        fs::write(data.join("images/disk"), vec![1; 1 << 20]).unwrap();
-        kept.note_volume("held");
+        // Of the second one nothing but the size is known: whatever is as large is held.
+        let (disk, blocks) = (own(&engine, "disk"), 2048 + usize::try_from(engine.pid().unwrap()).unwrap() % 2048);
+        fs::write(data.join("images").join(&disk), vec![1; blocks * 512]).unwrap();
+        kept.note_volume(&held(&engine));
         // Through a directory above the file, and through a mount of the file itself.
-        for (place, at) in [(data.clone(), "/mnt"), (data.join("images/disk"), "/etc/hostname")] {
-            let inside = if at == "/mnt" { "/mnt/images/disk" } else { at };
+        for (place, at) in [(data.clone(), "/mnt"), (data.join("images").join(&disk), "/etc/hostname")] {
+            let inside = if at == "/mnt" { format!("/mnt/images/{disk}") } else { at.to_owned() };
             let script = format!("mount --bind '{}' {at} && losetup --find --show {inside}", place.display());
             let output = Command::new("unshare").args(["-m", "sh", "-ec", &script]).output().unwrap();
             let device = String::from_utf8_lossy(&output.stdout).trim().to_owned();
@@ -86,9 +82,9 @@ on_each_engine! {
 
     /// Docker in Docker: in its own root a container has files at the very paths of the volumes outside.
     fn a_container_that_maps_a_look_alike_in_its_own_root_keeps_nothing(engine: PrivateEngine) {
-        let kept = held(&engine);
+        let kept = make_held(&engine);
         let holder = program(&engine);
-        let data = engine.volume_data("held");
+        let data = engine.volume_data(&held(&engine));
         let mount = format!("{}:/holder", holder.display());
         let script = format!("mkdir -p {0}; echo x > {0}/PG_VERSION; exec /holder map {0}/PG_VERSION", data.display());
         engine.docker(&["run", "-d", "--name", "twin", "-v", &mount, "bb", "sh", "-c", &script]);

@@ -6,13 +6,7 @@ use std::path::{Path, PathBuf};
 
 use harness::{Contents, NO_GRACE, PrivateEngine, Volgc, on_each_engine};
 
-use super::{Holding, TakenAway, assert_goes, assert_kept_as, run};
-
-fn held(engine: &PrivateEngine) -> Contents<'_> {
-    let mut kept = Contents::new(engine);
-    kept.volume("held");
-    kept
-}
+use super::{Holding, TakenAway, assert_goes, assert_kept_as, held, make_held, own, run};
 
 /// Lines that NFS exports, in a file of their own, for as long as this is there.
 struct Exports(PathBuf);
@@ -35,14 +29,15 @@ impl Drop for Exports {
 
 on_each_engine! {
     fn a_socket_that_listens_in_a_volume_keeps_it(engine: PrivateEngine) {
-        engine.create_volume("held", &[]);
-        let data = engine.volume_data("held");
+        engine.create_volume(&held(&engine), &[]);
+        let data = engine.volume_data(&held(&engine));
         // By an absolute path, by one relative to a directory that was left, and renamed since.
-        let whole = data.join("whole.sock").display().to_string();
-        for words in [&[whole.as_str()][..], &["relative.sock"], &[&data.join("x.tmp").display().to_string(), "x.sock"]] {
+        let [whole, relative, before, after] = ["whole", "relative", "before", "after"].map(|name| own(&engine, name));
+        let inside = |name: &str| data.join(name).display().to_string();
+        for words in [&[inside(&whole).as_str()][..], &[&relative], &[&inside(&before), &after]] {
             let mut kept = Contents::new(&engine);
             let holding = Holding::path(&engine, "socket", &data, words);
-            kept.note_volume("held");
+            kept.note_volume(&held(&engine));
             assert_kept_as(&engine, &kept, "Unix socket bound as");
             drop(holding);
         }
@@ -50,9 +45,9 @@ on_each_engine! {
     }
 
     fn a_watch_keeps_its_volume(engine: PrivateEngine) {
-        let kept = held(&engine);
+        let kept = make_held(&engine);
         for (how, place) in [("inotify", ""), ("inotify", "base"), ("fanotify", "PG_VERSION")] {
-            let holding = Holding::path(&engine, how, &engine.volume_data("held").join(place), &[]);
+            let holding = Holding::path(&engine, how, &engine.volume_data(&held(&engine)).join(place), &[]);
             assert_kept_as(&engine, &kept, "watch (inotify or fanotify)");
             drop(holding);
         }
@@ -60,21 +55,22 @@ on_each_engine! {
     }
 
     fn a_swap_file_keeps_its_volume(engine: PrivateEngine) {
-        engine.create_volume("held", &[]);
-        let data = engine.volume_data("held");
-        let swap = data.join("swap");
+        engine.create_volume(&held(&engine), &[]);
+        let data = engine.volume_data(&held(&engine));
+        let name = own(&engine, "swap");
+        let swap = data.join(&name);
         fs::write(&swap, vec![0; 1 << 20]).unwrap();
         fs::set_permissions(&swap, fs::Permissions::from_mode(0o600)).unwrap();
         run("mkswap", &[&swap]);
         let mut kept = Contents::new(&engine);
-        kept.note_volume("held");
+        kept.note_volume(&held(&engine));
         run("swapon", &[&swap]);
         let off = TakenAway("swapoff", vec![swap.clone()]);
         assert_kept_as(&engine, &kept, "swap file");
         drop(off);
         // The namespace is gone in which it was given that name.
-        let script = r#"mount --bind "$1" /mnt; swapon /mnt/swap; echo ready; read x"#;
-        drop(Holding::apart(script, &[&data]));
+        let script = r#"mount --bind "$1" /mnt; swapon "/mnt/$2"; echo ready; read x"#;
+        drop(Holding::apart(script, &[&data, name.as_ref()]));
         let off = TakenAway("swapoff", vec![swap]);
         assert_kept_as(&engine, &kept, "swap file");
         drop(off);
@@ -82,12 +78,12 @@ on_each_engine! {
     }
 
     fn an_export_of_nfs_keeps_its_volume(engine: PrivateEngine) {
-        let kept = held(&engine);
-        let exports = Exports::of(&engine, &engine.volume_data("held").join("base"));
+        let kept = make_held(&engine);
+        let exports = Exports::of(&engine, &engine.volume_data(&held(&engine)).join("base"));
         assert_kept_as(&engine, &kept, "NFS exports");
         drop(exports);
         let link = engine.dir().join("a link");
-        symlink(engine.volumes_dir().join("held"), &link).unwrap();
+        symlink(engine.volumes_dir().join(held(&engine)), &link).unwrap();
         let exports = Exports::of(&engine, &link.join("_data"));
         assert_kept_as(&engine, &kept, "NFS exports");
         drop(exports);
@@ -95,7 +91,7 @@ on_each_engine! {
         let exports = Exports::of(&engine, &engine.root());
         let volgc = Volgc::configured(&engine, NO_GRACE);
         assert!(volgc.ok(&["report"]).contains("lies above every volume"));
-        assert_eq!(volgc.told_of("held")["holders"].as_array().unwrap().len(), 0);
+        assert_eq!(volgc.told_of(&held(&engine))["holders"].as_array().unwrap().len(), 0);
         drop(exports);
         assert_goes(&engine);
     }

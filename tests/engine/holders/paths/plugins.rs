@@ -1,64 +1,28 @@
 //! Plugins: where they say that the data of their volumes is, and what they are set to.
 
 use std::fs;
-use std::io::{Read as _, Write as _};
-use std::os::unix::net::UnixListener;
-use std::path::{Path, PathBuf};
-use std::thread;
+use std::path::Path;
 
+use harness::plugin::Plugin;
 use harness::recording::Recording;
 use harness::{NO_GRACE, PrivateEngine, Volgc, on_each_engine};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::{assert_held, assert_holds, notes, put, shown};
 
-/// A volume plugin whose volumes are all at one place. Gone with its socket.
-struct Plugin(PathBuf);
-
-impl Plugin {
-    fn start(engine: &PrivateEngine, name: &str, data: &Path) -> Self {
-        let sockets = format!("/proc/{}/root/run/docker/plugins", engine.pid().unwrap());
-        fs::create_dir_all(&sockets).unwrap();
-        let socket = PathBuf::from(sockets).join(format!("{name}.sock"));
-        let listener = UnixListener::bind(&socket).unwrap();
-        let data = shown(data);
-        thread::spawn(move || {
-            for mut client in listener.incoming().flatten() {
-                let data = data.clone();
-                thread::spawn(move || {
-                    let mut request = [0; 4096];
-                    while let Ok(length @ 1..) = client.read(&mut request) {
-                        let text = String::from_utf8_lossy(&request[..length]).into_owned();
-                        let call = text.split_whitespace().nth(1).unwrap_or_default();
-                        let volume = json!({ "Name": "remote", "Mountpoint": data });
-                        let body = match call {
-                            "/Plugin.Activate" => json!({ "Implements": ["VolumeDriver"] }),
-                            "/VolumeDriver.Get" => json!({ "Volume": volume, "Err": "" }),
-                            "/VolumeDriver.List" => json!({ "Volumes": [volume], "Err": "" }),
-                            "/VolumeDriver.Path" | "/VolumeDriver.Mount" => {
-                                json!({ "Mountpoint": data, "Err": "" })
-                            }
-                            "/VolumeDriver.Capabilities" => json!({ "Capabilities": { "Scope": "local" } }),
-                            _ => json!({ "Err": "" }),
-                        }
-                        .to_string();
-                        let head =
-                            "HTTP/1.1 200 OK\r\nContent-Type: application/vnd.docker.plugins.v1.1+json";
-                        if write!(client, "{head}\r\nContent-Length: {}\r\n\r\n{body}", body.len()).is_err() {
-                            break;
-                        }
-                    }
-                });
-            }
-        });
-        Self(socket)
-    }
-}
-
-impl Drop for Plugin {
-    fn drop(&mut self) {
-        fs::remove_file(&self.0).ok();
-    }
+/// A volume plugin with one volume, which lies at this place.
+fn plugin(engine: &PrivateEngine, data: &Path) -> Plugin {
+    let data = shown(data);
+    Plugin::start(engine, "VolumeDriver", move |call: &str, _: &Value| {
+        let volume = json!({ "Name": "remote", "Mountpoint": data });
+        match call {
+            "VolumeDriver.Get" => json!({ "Volume": volume, "Err": "" }),
+            "VolumeDriver.List" => json!({ "Volumes": [volume], "Err": "" }),
+            "VolumeDriver.Path" | "VolumeDriver.Mount" => json!({ "Mountpoint": data, "Err": "" }),
+            "VolumeDriver.Capabilities" => json!({ "Capabilities": { "Scope": "local" } }),
+            _ => json!({ "Err": "" }),
+        }
+    })
 }
 
 /// A managed plugin that is never enabled, with a mount and a device that can be set.
@@ -83,12 +47,12 @@ on_each_engine! {
     fn a_plugins_volume_in_a_local_one_holds_it(version: Version) {
         // The engine never forgets a plugin of this kind.
         let engine = PrivateEngine::start(version);
+        Plugin::keep_apart(&engine);
         put(&engine, "pool");
-        let name = format!("p{}", engine.pid().unwrap());
-        let _plugin = Plugin::start(&engine, &name, &engine.volume_data("pool").join("base"));
-        engine.docker(&["volume", "create", "--driver", &name, "remote"]);
+        let plugin = plugin(&engine, &engine.volume_data("pool").join("base"));
+        engine.docker(&["volume", "create", "--driver", plugin.name(), "remote"]);
         let volgc = assert_held(&engine, &["pool"], "volume", "remote");
-        assert_eq!(volgc.told_of("remote")["driver"], name);
+        assert_eq!(volgc.told_of("remote")["driver"], plugin.name());
         // A container of that volume needs the pool as well.
         engine.docker(&["create", "--name", "app", "-v", "remote:/data", "bb", "true"]);
         assert_holds(&volgc, "pool", "container", "app");
