@@ -97,6 +97,7 @@ fn names(directory: &Path) -> Vec<String> {
 #[track_caller]
 fn assert_done(output: &Output) {
     assert_eq!(output.status, Some(0), "{output:?}");
+    assert!(!output.stderr.contains("cannot note which ledger"), "{output:?}");
 }
 
 on_each_engine! {
