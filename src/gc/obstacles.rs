@@ -88,7 +88,7 @@ impl UndeletableCause {
     }
 
     /// What it is and what helps, for a path that is quoted for a shell.
-    pub fn sentence(self, path: &str) -> String {
+    pub fn sentence(self, path: &str, entry: &EntryId) -> String {
         let (what, way_out) = match self {
             Self::Mount => ("something is mounted on", format!("run `umount {path}`")),
             Self::Subvolume => (
@@ -103,8 +103,17 @@ impl UndeletableCause {
                 ("the file system cannot read", "look into the kernel's log (`dmesg`) and mend it".to_owned())
             }
         };
+        let then = match self {
+            Self::Mount | Self::Unreadable => "and the next sweep goes on".to_owned(),
+            // The way in or out changed the data or read it, and nobody can tell by whose hand.
+            Self::Subvolume | Self::OtherFileSystem | Self::Immutable | Self::AppendOnly | Self::Swap => {
+                format!(
+                    "then run `volgc delete --touched {entry}`: a sweep takes that for a use, and keeps the entry"
+                )
+            }
+        };
         format!(
-            "{what} {path}, so it cannot be deleted whole and nothing of it is deleted; {way_out}, and the next sweep goes on"
+            "{what} {path}, so it cannot be deleted whole and nothing of it is deleted; {way_out}, {then}"
         )
     }
 }

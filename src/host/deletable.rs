@@ -10,12 +10,12 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use rustix::fs::{AtFlags, FsWord, Mode, OFlags, ResolveFlags, Statx, StatxAttributes, StatxFlags};
+use rustix::fs::{AtFlags, Mode, OFlags, ResolveFlags, Statx, StatxAttributes, StatxFlags};
 use rustix::io::Errno;
 
 use super::proc::swaps::{self, File};
 use super::walk::crew::{Found, Plan, Visited, Visitor, walk};
-use super::walk::{Boundary, Refused, facts_of, printable};
+use super::walk::{BTRFS, Boundary, Refused, facts_of, printable};
 use crate::gc::obstacles::UndeletableCause;
 
 /// More threads wait for each other.
@@ -29,9 +29,6 @@ const LEAST_FILES_SHARED: usize = 512;
 
 /// What lies deeper is not looked at. Whoever deletes it finds out.
 const MOST_LEVELS: usize = 16_384;
-
-/// `BTRFS_SUPER_MAGIC` (linux/magic.h).
-const BTRFS: FsWord = 0x9123_683e;
 
 /// What was found.
 #[derive(Debug, Clone, PartialEq, Eq)]

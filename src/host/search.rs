@@ -178,7 +178,8 @@ impl Visitor for Searcher<'_> {
 
     fn failed(&mut self, path: &[u8], refused: Refused) {
         match refused {
-            // A mount in it keeps the volume in any case; what was moved away is no more in it.
+            // A mount in it keeps the volume in any case; what was moved away is no more in it. In a subvolume of btrfs other files
+            // have the same inodes, as in a snapshot: what is used in there, its times tell.
             Refused::Gone | Refused::NotADirectory | Refused::Boundary => {}
             Refused::Failed(errno) => self.fail(path, &errno.to_string()),
         }

@@ -10,11 +10,15 @@ use std::os::fd::BorrowedFd;
 use rustix::fs::{FileType, Statx};
 
 use super::walk::crew::{Found, Plan, Visited, Visitor, walk};
-use super::walk::{Around, Boundary, Refused, printable};
+use super::walk::{Around, BTRFS, Boundary, Refused, printable};
 use crate::gc::touched::{Finding, Kind, Manner, Since, Stamp, Times, Touched};
 
 /// Few: nobody waits for the result, and other programs share the disk.
 const WORKERS: NonZeroUsize = NonZeroUsize::MIN.saturating_add(1);
+
+/// What btrfs shows in a snapshot where a subvolume was: an empty directory into which nothing can be put, whose times are those of the
+/// moment in which somebody looks (`BTRFS_EMPTY_SUBVOL_DIR_OBJECTID`; other inodes begin at 256).
+const PLACEHOLDER: u64 = 2;
 
 /// Names read of one directory before they are looked at.
 const BATCH: usize = 4096;
@@ -34,12 +38,17 @@ fn look_within(
     stop: &(dyn Fn() -> bool + Sync),
 ) -> Finding {
     let (boundary, top) = match around(dir) {
-        Ok(opened) => opened,
+        Ok((boundary, top)) => (boundary.with_subvolumes(), top),
         Err(errno) => return Finding::Unknown(format!("its data cannot be read: {errno}")),
     };
     let plan =
         Plan { workers: WORKERS, batch: BATCH, least_files: LEAST_FILES_SHARED, max_depth: usize::MAX };
-    let new = || Looker { boundary: &boundary, since, seen: Seen::default() };
+    let is_btrfs = match rustix::fs::fstatfs(dir) {
+        Ok(system) => system.f_type == BTRFS,
+        // On any other file system all times count.
+        Err(_) => false,
+    };
+    let new = || Looker { boundary: &boundary, since, is_btrfs, seen: Seen::default() };
     let mut first = new();
     first.look_at(Kind::Top, &top.facts, Vec::new);
     let (lookers, stopped) = walk(&boundary, top, &plan, stop, &new);
@@ -87,11 +96,15 @@ impl Seen {
 struct Looker<'a> {
     boundary: &'a Boundary,
     since: Since,
+    is_btrfs: bool,
     seen: Seen,
 }
 
 impl Looker<'_> {
     fn look_at(&mut self, kind: Kind, facts: &Statx, path: impl FnOnce() -> Vec<u8>) {
+        if self.is_btrfs && facts.stx_ino == PLACEHOLDER {
+            return;
+        }
         let Some((manner, stamp)) = self.since.latest_use(kind, &times(facts)) else { return };
         self.seen.used += 1;
         if self.seen.latest.as_ref().is_none_or(|(latest, _, _)| stamp > *latest) {

@@ -8,7 +8,7 @@
 //!   opens in one step: a name that is swapped for a symlink in between cannot win. Where the kernel or a seccomp
 //!   filter has no `openat2`, the name is pinned with `O_PATH` first and judged before it is opened.
 //! - What was opened must lie on the tree's own mount *and* device: the mount tells a bind mount of the same file
-//!   system, the device tells a btrfs subvolume.
+//!   system, the device tells a btrfs subvolume. Who only looks for uses goes into subvolumes too: the data is in them as well.
 //!
 //! `stack` bounds the depth and the descriptors, `crew` shares a walk among threads.
 
@@ -23,7 +23,7 @@ use std::fmt::Write as _;
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
-use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, RawDir, ResolveFlags, Statx, StatxFlags};
+use rustix::fs::{AtFlags, CWD, FileType, FsWord, Mode, OFlags, RawDir, ResolveFlags, Statx, StatxFlags};
 use rustix::io::Errno;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
@@ -54,6 +54,9 @@ const FACTS: StatxFlags = StatxFlags::TYPE
 const AT_HAND: AtFlags =
     AtFlags::SYMLINK_NOFOLLOW.union(AtFlags::NO_AUTOMOUNT).union(AtFlags::STATX_DONT_SYNC);
 
+/// `BTRFS_SUPER_MAGIC` (linux/magic.h).
+pub(super) const BTRFS: FsWord = 0x9123_683e;
+
 const LISTING_BUFFER: usize = 64 * 1024;
 
 const USUAL_NAME: usize = 32;
@@ -67,12 +70,12 @@ enum Means {
     Pinned,
 }
 
-/// The mount and device that a walk must stay on.
+/// The mount that a walk must stay on, and the device, unless subvolumes are walked through as well.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Boundary {
     means: Means,
     mount: u64,
-    device: (u32, u32),
+    device: Option<(u32, u32)>,
 }
 
 /// An open directory inside the boundary, and what was true of it when it was opened.
@@ -124,8 +127,17 @@ impl Boundary {
     fn by(means: Means, dir: BorrowedFd<'_>) -> Result<(Self, Directory), Errno> {
         let fd = leaving_no_trace(|flags| rustix::fs::openat(dir, c".", flags, Mode::empty()))?;
         let facts = facts_of(fd.as_fd())?;
-        let boundary = Self { means, mount: mount_of(fd.as_fd(), &facts)?, device: device(&facts) };
+        let boundary = Self { means, mount: mount_of(fd.as_fd(), &facts)?, device: Some(device(&facts)) };
         Ok((boundary, Directory { fd, facts }))
+    }
+
+    /// The same with subvolumes of btrfs, which are other devices on the same mount: for who looks for uses, and deletes nothing.
+    pub(super) fn with_subvolumes(self) -> Self {
+        Self { device: None, ..self }
+    }
+
+    fn is_elsewhere(&self, facts: &Statx) -> bool {
+        self.device.is_some_and(|own| own != device(facts))
     }
 
     /// Opens the subdirectory `name`, a name from a listing of `parent`. This is the only place where a walk goes down.
@@ -136,7 +148,7 @@ impl Boundary {
                     rustix::fs::openat2(parent, name, flags, Mode::empty(), WITHIN)
                 })?;
                 let facts = facts_of(fd.as_fd())?;
-                if device(&facts) != self.device || stray_mount(&facts, self.mount) {
+                if self.is_elsewhere(&facts) || stray_mount(&facts, self.mount) {
                     return Err(Refused::Boundary);
                 }
                 Ok(Directory { fd, facts })
@@ -147,7 +159,7 @@ impl Boundary {
                 let pin = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
                 let pinned = rustix::fs::openat(parent, name, pin, Mode::empty())?;
                 let facts = facts_of(pinned.as_fd())?;
-                if device(&facts) != self.device || mount_of(pinned.as_fd(), &facts)? != self.mount {
+                if self.is_elsewhere(&facts) || mount_of(pinned.as_fd(), &facts)? != self.mount {
                     return Err(Refused::Boundary);
                 }
                 let fd = leaving_no_trace(|flags| rustix::fs::openat(&pinned, c".", flags, Mode::empty()))?;

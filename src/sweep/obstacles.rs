@@ -109,7 +109,7 @@ fn sentence(
     undeletable: &Undeletable,
 ) -> Result<String, QuarantineError> {
     let data = quarantine.open_any_data(entry)?.map_or_else(|| quarantine.path_of(entry), |(_, path)| path);
-    Ok(undeletable.cause.sentence(&deletable::shell_path(&data, &undeletable.path)))
+    Ok(undeletable.cause.sentence(&deletable::shell_path(&data, &undeletable.path), entry))
 }
 
 /// Puts what was found before into a look, and returns what of it still holds.

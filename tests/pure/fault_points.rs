@@ -79,6 +79,12 @@ const REASONS: &[(&str, &str, &str, &str)] = &[
     ("src/host/quarantine/moving.rs", "sync_both", "fsync", "its callers pass the point"),
     ("src/host/quarantine/manifest.rs", "write_all", "rustix::io::write(", "its callers pass the point"),
     ("src/host/quarantine/lock.rs", "lock", "rustix::io::pwrite(", "the name of the holder: for people only"),
+    (
+        "src/host/quarantine/note.rs",
+        "note",
+        "unlinkat",
+        "what a failure leaves, over which the next note is written",
+    ),
     ("src/cli/output.rs", "print", "write_all(", "standard output"),
     ("src/host/ledger.rs", "connect", "pragma_update", "where temporary tables are"),
     (

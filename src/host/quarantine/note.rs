@@ -3,7 +3,7 @@
 use std::ffi::CStr;
 use std::os::fd::AsFd as _;
 
-use rustix::fs::{Mode, OFlags};
+use rustix::fs::{AtFlags, Mode, OFlags};
 use rustix::io::Errno;
 
 use super::manifest::write_all;
@@ -35,8 +35,17 @@ impl QuarantineDir {
         }
     }
 
-    /// Notes a ledger, durably: a reader finds the old note or the new one, whole.
+    /// Notes a ledger, durably: a reader finds the old note or the new one, whole. What cannot be finished takes up no room (I15).
     pub fn note(&self, note: &Note) -> Result<(), QuarantineError> {
+        let noted = self.write_note(note);
+        if noted.is_err() {
+            // The next note is written over it, if it cannot be removed either.
+            _ = rustix::fs::unlinkat(&self.directory, TEMPORARY, AtFlags::empty());
+        }
+        noted
+    }
+
+    fn write_note(&self, note: &Note) -> Result<(), QuarantineError> {
         let path = self.path.join("ledger.json");
         let failed = |source| self.io("write", path.clone(), source);
         let text = serde_json::to_vec(note).map_err(|_| failed(Errno::INVAL))?;

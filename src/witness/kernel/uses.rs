@@ -240,14 +240,16 @@ impl<'a, K: Ord + Clone> Scan<'a, K> {
 
     /// The kernel tells the path of a registered file, and neither its mount nor its inode. Before Linux 6.10 its name alone.
     fn registered(&mut self, seen: &Use, path: &[u8]) -> Result<(), ProcError> {
+        let keys: Vec<K> = self.views.holding(path, None).into_iter().cloned().collect();
         if is_deleted(path) {
-            let keys: Vec<K> = self.views.holding(path, None).into_iter().cloned().collect();
             self.hold(keys, seen);
             return Ok(());
         }
         // What a container has at this path in its own root is another file.
         let own = if path.starts_with(b"/") { self.facts(seen, path)? } else { None };
         if own.is_none_or(|facts| self.files.include(facts.device)) {
+            // Through a mount that is there the path begins at its mount point, and through one that was detached at its root.
+            self.hold(keys, seen);
             self.suspect(Clue::Plain(path.to_vec()), seen);
         }
         Ok(())

@@ -46,10 +46,17 @@ pub(super) fn mount_holder(point: &[u8], namespaces: &[&Namespace], why: Option<
     let why = why.map(|why| format!("; {why}")).unwrap_or_default();
     Some(Holder {
         kind: HolderKind::Mount,
-        id: first.id.to_string(),
+        id: container_of(namespaces).unwrap_or_else(|| first.id.to_string()),
         detail: format!("mounted at {} in {}{more}{why}", text(point), namespace(first)),
         name: text(point),
     })
+}
+
+/// The container whose namespaces these are, when all of them are of one. A mount that anybody else has as well is not its own.
+fn container_of(namespaces: &[&Namespace]) -> Option<String> {
+    let mut containers = namespaces.iter().map(|namespace| task::container(namespace.task?.process));
+    let first = containers.next()??;
+    containers.all(|other| other.as_ref() == Some(&first)).then_some(first)
 }
 
 /// A mount that shows files of a target, wherever its layers were.
@@ -57,7 +64,7 @@ pub(super) fn made_of_holder(seen_in: &Namespace, mount: &MountLine) -> Holder {
     let (kind, point) = (text(&mount.kind), text(&mount.point));
     Holder {
         kind: HolderKind::Mount,
-        id: seen_in.id.to_string(),
+        id: container_of(&[seen_in]).unwrap_or_else(|| seen_in.id.to_string()),
         detail: format!("the {kind} mounted at {point} in {} shows its files", namespace(seen_in)),
         name: point,
     }

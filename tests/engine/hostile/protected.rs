@@ -84,15 +84,22 @@ on_each_engine! {
         assert!(other.places(&engine).is_empty(), "the other entry was not deleted");
         assert_eq!(tree_listing(&data), before, "something was deleted");
 
-        // One after the other, as they are told.
-        for _ in 0..3 {
-            let (path, attribute) = remedy(&volgc.ok(&["explain", &entry]), &data);
+        // One after the other, as they are told. What helps changes the data, so that an operator has to say that it may go.
+        let mut told = volgc.ok(&["explain", "locked"]);
+        let order = ["delete", "--yes", "--touched", &entry];
+        for number in 1..=3 {
+            let (path, attribute) = remedy(&told, &data);
+            assert!(told.contains(&format!("volgc delete --touched {entry}")), "{told}");
             Protected::with(&path, attribute);
             volgc.ok(&["sweep"]);
+            let kept = volgc.ok(&["explain", "locked"]);
+            assert!(kept.contains("keep (touched)"), "{kept}");
+            told = if number < 3 { volgc.refused(&order) } else { volgc.ok(&order) };
         }
-        volgc.ok(&["sweep"]);
         assert_eq!(volgc.entries(), Vec::<serde_json::Value>::new());
-        assert!(volgc.ok(&["history"]).contains(&format!("deleted {entry}")), "{}", volgc.ok(&["history"]));
+        let history = volgc.ok(&["history"]);
+        let is_told = history.lines().any(|line| line.contains(" deleted ") && line.contains(&entry));
+        assert!(is_told && told.contains(&format!("deleted entry {entry}")), "{told}{history}");
         canary.assert_sings();
     }
 

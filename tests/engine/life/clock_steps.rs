@@ -109,7 +109,7 @@ on_each_engine! {
         at(&volgc, 365, &["sweep"]);
         assert_nothing_happened(&engine, &volgc, &treasures, "a year ahead");
         let told = volgc.ok(&["history"]);
-        assert_eq!(told.matches("hold_expired").count(), 2, "{told}");
+        assert_eq!(told.matches("hold expired").count(), 2, "{told}");
         assert!(!at(&volgc, 365, &["holds"]).contains("until the audit"), "they have expired there");
         for round in 0..4 {
             volgc.ok(&["sweep"]);

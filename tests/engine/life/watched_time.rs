@@ -73,7 +73,7 @@ on_each_engine! {
         engine.json("DELETE", "/volumes/db", None);
         let told = volgc.ok(&["sweep"]);
         assert_eq!(volgc.quarantined_names(), ["db"], "{told}");
-        assert!(volgc.ok(&["history"]).contains("name_used_again"));
+        assert!(volgc.ok(&["history"]).contains("name used again"));
     }
 
     fn time_counts_whole_while_the_engine_knows_it_and_else_up_to_max_gap(engine: PrivateEngine) {

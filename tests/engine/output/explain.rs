@@ -177,7 +177,7 @@ on_each_engine! {
         std::os::unix::fs::symlink("moved", engine.root()).unwrap();
         engine.restart();
         let story = volgc.ok(&["explain", "ci-busy"]);
-        assert!(line(&story, "brake").starts_with("other_engine: "), "{story}");
+        assert!(line(&story, "brake").starts_with("other engine: "), "{story}");
         assert!(story.contains("as long as a brake holds, nothing is moved or deleted, whatever its date is"), "{story}");
         assert!(!other.ok(&["explain", "ci-busy"]).contains("brake"));
     }

@@ -4,6 +4,8 @@
 use std::fs;
 use std::path::Path;
 use std::process::Command;
+use std::thread::sleep;
+use std::time::Duration;
 
 use harness::{PrivateEngine, Version, Volgc, on_each_engine, show, text, tree_listing};
 use serde_json::Value;
@@ -12,6 +14,9 @@ use super::{config, succeed};
 
 /// Inodes too small for a birth time.
 const NO_BIRTH_TIME: &str = r#"truncate -s 32M "$1/image"; mkfs.ext4 -q -F -I 128 "$1/image" 2>/dev/null; mount -o loop "$1/image" "$1/d""#;
+
+/// And a little more.
+const A_SECOND: Duration = Duration::from_millis(1100);
 
 /// A volume in the lower layer, as in an image or a live system.
 const OVERLAY: &str = r#"mkdir -p "$1/lower/volumes/old/_data" "$1/upper" "$1/work"; echo old >"$1/lower/volumes/old/_data/file"
@@ -48,7 +53,8 @@ fn assert_kept(volgc: &Volgc, name: &str, reason: &str) {
     assert_eq!(tried, 1, "tried again and again");
     assert_eq!(volgc.reason_of(name), reason);
     let story = volgc.ok(&["explain", name]);
-    assert!(story.contains("it was tried") && story.contains(&format!("({reason})")), "{story}");
+    let spoken = reason.replace('_', " ");
+    assert!(story.contains("it was tried") && story.contains(&format!("({spoken})")), "{story}");
     // Whoever orders it by hand has it tried once more.
     let output = volgc.run(&["quarantine", name]);
     assert_eq!(output.status, Some(4), "{output:?}");
@@ -56,23 +62,29 @@ fn assert_kept(volgc: &Volgc, name: &str, reason: &str) {
 }
 
 on_each_engine! {
+    /// Its times are in whole seconds: what was written in the second in which a clock starts may have been written after that, and counts as
+    /// a use.
     fn without_birth_times_everything_goes_its_way(version: Version) {
         let engine = engine_on(version, NO_BIRTH_TIME);
         let born = Command::new("stat").args(["-c", "%W"]).arg(engine.volumes_dir()).output().unwrap();
         assert_eq!(String::from_utf8_lossy(&born.stdout).trim(), "0", "it has birth times: {}", show(&born));
         let volgc = Volgc::configured(&engine, &config("quarantine", ""));
         let before = volume(&engine, "db");
+        sleep(A_SECOND);
         volgc.sweep_twice();
         assert_eq!(engine.volume_names(), Vec::<String>::new());
         volgc.ok(&["restore", "db"]);
         assert_eq!(tree_listing(&engine.volume_data("db")), before);
+        sleep(A_SECOND);
         volgc.sweep_twice();
         volgc.ok(&["restore", "db", "--as", "other"]);
         assert_eq!(tree_listing(&engine.volume_data("other")), before);
         volume(&engine, "db");
+        sleep(A_SECOND);
         volgc.ok(&["quarantine", "other"]);
         volgc.ok(&["restore", "other", "--as", "db", "--replace"]);
         assert_eq!(tree_listing(&engine.volume_data("db")), before);
+        sleep(A_SECOND);
         volgc.config(&config("enforce", ""));
         for _ in 0..4 {
             volgc.ok(&["sweep"]);
@@ -139,8 +151,8 @@ on_each_engine! {
             succeed("btrfs", &words);
             fs::write(inside.join("sub/precious"), name).unwrap();
         }
-        volgc.sweep_twice();
-        assert_eq!(volgc.quarantined_names(), ["with-snapshot", "with-subvolume"]);
+        let told = [volgc.ok(&["sweep"]), volgc.ok(&["sweep"])];
+        assert_eq!(volgc.quarantined_names(), ["with-snapshot", "with-subvolume"], "{told:?}");
         volgc.config(&config("enforce", ""));
         let data = |name: &str| engine.quarantined_data(&volgc.entry_id_of(name));
         let before = ["with-subvolume", "with-snapshot"].map(|name| count(&data(name)));
@@ -151,52 +163,96 @@ on_each_engine! {
         for name in ["with-subvolume", "with-snapshot"] {
             let entry = volgc.entry_of(name);
             assert_eq!((text(&entry["action"]).as_str(), text(&entry["reason"]).as_str()), ("keep", "undeletable"));
-            let command = format!("btrfs subvolume delete {}", data(name).join("deep/er/sub").display());
+            let whole = data(name);
+            let command = format!("btrfs subvolume delete {}", whole.join("deep/er/sub").display());
             assert!(text(&entry["detail"]).contains(&command), "{entry:#}");
             let output = volgc.run(&["delete", "--yes", &text(&entry["entry"])]);
             assert_eq!(output.status, Some(4), "{output:?}");
-            // The command that helps does.
             succeed("sh", &["-c", &command]);
+            let deleted = assert_used_by_the_remedy(&volgc, &entry);
+            assert!(!whole.exists(), "{deleted}");
+        }
+        assert_eq!(volgc.entries(), Vec::<Value>::new());
+    }
+
+    /// What is in a subvolume is data like any other.
+    fn a_use_in_a_subvolume_starts_the_clock_anew(version: Version) {
+        let engine = engine_on(version, BTRFS);
+        let volgc = Volgc::configured(&engine, &config("quarantine", ""));
+        for name in ["used", "quiet"] {
+            volume(&engine, name);
+            let at = engine.volume_data(name).join("sub");
+            succeed("btrfs", &["subvolume".as_ref(), "create".as_ref(), at.as_os_str()]);
+            fs::write(at.join("file"), name).unwrap();
         }
         volgc.ok(&["sweep"]);
-        assert_eq!(volgc.entries(), Vec::<Value>::new());
+        sleep(Duration::from_millis(20));
+        fs::write(engine.volume_data("used").join("sub/file"), "more").unwrap();
+        let told = volgc.ok(&["sweep"]);
+        assert!(told.contains("left volume used: sub/file was changed at"), "{told}");
+        assert_eq!(volgc.quarantined_names(), ["quiet"], "{told}");
     }
 
     fn attributes_and_swap_keep_an_entry_whole_until_they_are_mended(version: Version) {
         let engine = PrivateEngine::builder(version).without_images().start();
         let volgc = Volgc::configured(&engine, &config("quarantine", ""));
-        let cases: [(&str, &str, &str); 3] =
-            [("immutable", "chattr +i", "chattr -i"), ("append", "chattr +a", "chattr -a"), ("swap", "mkswap -q", "swapoff")];
+        let cases: [(&str, &str, &str); 4] = [
+            ("immutable", "chattr +i", "chattr -i"),
+            ("append", "chattr +a", "chattr -a"),
+            ("late", "chattr +i", "chattr -i"),
+            ("swap", "mkswap -q", "swapoff"),
+        ];
         for (name, spoil, _) in cases {
             volume(&engine, name);
             let file = engine.volume_data(name).join("it's a file");
             fs::write(&file, vec![0; 1 << 20]).unwrap();
             fs::set_permissions(&file, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
-            if name == "swap" {
-                succeed("mkswap", &["-q".as_ref(), file.as_os_str()]);
-            } else {
-                volgc.sweep_twice();
-                spoiled(spoil, &engine.quarantined_data(&volgc.entry_id_of(name)).join("it's a file"));
+            if name != "late" {
+                spoiled(spoil, &file);
             }
         }
         volgc.sweep_twice();
         let file = |name: &str| engine.quarantined_data(&volgc.entry_id_of(name)).join("it's a file");
         succeed("swapon", &[file("swap").as_os_str()]);
         let _swapped = Swapped(file("swap"));
+        sleep(Duration::from_millis(20));
+        spoiled("chattr +i", &file("late"));
         volgc.config(&config("enforce", ""));
         let before = cases.map(|(name, ..)| count(file(name).parent().unwrap()));
         for _ in 0..2 {
             volgc.ok(&["sweep"]);
         }
+        // What an administrator does in quarantine is a use, which comes first.
+        for (name, mend) in [("late", "chattr -i"), ("swap", "swapoff")] {
+            let used = volgc.entry_of(name);
+            assert_eq!(used["reason"], "touched", "{used:#}");
+            let refused = volgc.refused(&["delete", "--yes", "--touched", &text(&used["entry"])]);
+            assert!(refused.contains(&format!("`{mend} ")), "{refused}");
+        }
         assert_eq!(cases.map(|(name, ..)| count(file(name).parent().unwrap())), before, "half deleted");
         for (name, _, mend) in cases {
-            let detail = text(&volgc.entry_of(name)["detail"]);
+            let entry = volgc.entry_of(name);
+            assert_eq!(text(&entry["reason"]), "undeletable", "{entry:#}");
+            let detail = text(&entry["detail"]);
             let command = detail.split('`').find(|part| part.starts_with(mend)).unwrap_or_else(|| panic!("{detail}"));
             succeed("sh", &["-c", command]);
+            assert_used_by_the_remedy(&volgc, &entry);
         }
-        volgc.ok(&["sweep"]);
         assert_eq!(volgc.entries(), Vec::<Value>::new());
     }
+}
+
+/// What helped was a use of the data in quarantine: the entry is kept until an operator says as he was told to. Says what became of it then.
+#[track_caller]
+fn assert_used_by_the_remedy(volgc: &Volgc, entry: &Value) -> String {
+    let id = text(&entry["entry"]);
+    let order = format!("volgc delete --touched {id}");
+    assert!(text(&entry["detail"]).contains(&order), "{entry:#}");
+    volgc.ok(&["sweep"]);
+    let kept = volgc.entry_of(&text(&entry["name"]));
+    assert_eq!(text(&kept["reason"]), "touched", "{kept:#}");
+    assert!(text(&kept["detail"]).contains(&order), "{kept:#}");
+    volgc.ok(&["delete", "--yes", "--touched", &id])
 }
 
 /// Swapping ends with the test, however that ends.

@@ -2,7 +2,7 @@
 
 use harness::{PrivateEngine, Volgc, on_each_engine};
 
-use super::config;
+use super::{config, succeed};
 
 const BY_LABEL: &str = "[[passing]]\nlabel = \"role=backup\"\n";
 const BY_NAME: &str = "[[passing]]\nimage = \"bb\"\ncontainer = \"backup-*\"\n";
@@ -61,6 +61,37 @@ on_each_engine! {
         // Three free looks in all, and no more in a row than two.
         volgc.ok(&["sweep"]);
         assert_eq!(volgc.quarantined_names(), ["db"]);
+    }
+
+    /// Its mount and its bind of a path pass with it. What anybody else mounts does not.
+    fn whatever_a_container_that_passes_holds_by_passes_and_the_mount_of_another_does_not(engine: PrivateEngine) {
+        let volgc = Volgc::configured(&engine, &patient(BY_LABEL));
+        engine.create_volume("db", &[]);
+        volgc.ok(&["sweep"]);
+        volgc.ok(&["sweep"]);
+        let (data, elsewhere) = (engine.volume_data("db"), engine.dir().join("elsewhere"));
+        let bind = format!("{}:/by-path:ro", data.display());
+        let words = ["run", "-d", "--name", "backup", "--label", "role=backup", "-v", &bind, "-v", "db:/db", "bb", "sleep", "600"];
+        engine.docker(&words);
+        volgc.ok(&["sweep"]);
+        let story = volgc.ok(&["explain", "db"]);
+        for witness in ["engine", "bind sources", "kernel"] {
+            let line = story.lines().find(|line| line.starts_with(&format!("witness {witness} "))).unwrap_or_default();
+            assert!(line.contains("held by"), "{witness}: {story}");
+        }
+        assert!(story.contains("only passes by: its clock stands"), "{story}");
+        assert_eq!(sightings(&volgc), "2 times", "{story}");
+        // Of another namespace beside the container's, and at a place of its own.
+        std::fs::create_dir(&elsewhere).unwrap();
+        succeed("mount", &["--bind".as_ref(), data.as_os_str(), elsewhere.as_os_str()]);
+        let story = volgc.ok(&["explain", "db"]);
+        volgc.ok(&["sweep"]);
+        succeed("umount", &[&elsewhere]);
+        engine.docker(&["rm", "-f", "-v", "backup"]);
+        assert!(story.contains("held by") && !story.contains("only passes by"), "{story}");
+        volgc.ok(&["sweep"]);
+        assert_eq!(sightings(&volgc), "2 times", "the mount did not count");
+        assert_eq!(volgc.quarantined_names(), Vec::<String>::new());
     }
 
     fn one_that_is_known_by_image_and_name_passes_and_another_does_not(engine: PrivateEngine) {

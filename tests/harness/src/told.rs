@@ -93,6 +93,17 @@ impl PrivateEngine {
         (code, log.get(8..).unwrap_or_default().to_owned())
     }
 
+    /// What lies in the quarantine directory beside its lock and the note about the ledger: entries, and what should not be there.
+    pub fn left_in_quarantine(&self) -> Vec<String> {
+        let found =
+            std::fs::read_dir(self.root().join("volgc")).and_then(Iterator::collect::<Result<Vec<_>, _>>);
+        let found = found.unwrap_or_else(|error| panic!("the quarantine directory cannot be read: {error}"));
+        let names = found.into_iter().map(|entry| entry.file_name().to_string_lossy().into_owned());
+        let mut left: Vec<String> = names.filter(|name| name != "lock" && name != "ledger.json").collect();
+        left.sort();
+        left
+    }
+
     /// The data of a quarantine entry.
     pub fn quarantined_data(&self, entry: &str) -> PathBuf {
         self.root().join("volgc").join(entry).join("data")
