@@ -262,7 +262,7 @@ impl Sweeper<'_> {
         let mut done = self.restart_clocks(&walks.findings)?;
         done.extend(self.mark_touched(&walks.findings, &locked.directory, order));
         // The quarantine directory may be new, and made by us.
-        let places = first.ledger.places.clone();
+        let places = first.ledger.places;
         let look = self.look(order, watch, LedgerState { places, ..self.ledger.read()? }).await?;
         if !look.refusals.is_empty() {
             self.record_refusals(&look)?;

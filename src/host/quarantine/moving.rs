@@ -25,9 +25,12 @@ impl QuarantineDir {
         self.check_same(volume.as_fd(), manifest, &path)?;
         let entry = self.open_entry(&manifest.entry)?;
         let failed = |source| self.io("rename into the quarantine the data of", path.clone(), source);
-        fault::at(Point::TakeRename).map_err(failed)?;
         // NOREPLACE: an entry that has data is never overwritten (I7).
-        rename_directory(volume.as_fd(), VOLUME_DATA, entry.as_fd(), DATA).map_err(|source| {
+        let rename = || {
+            fault::at(Point::TakeRename)?;
+            rename_directory(volume.as_fd(), VOLUME_DATA, entry.as_fd(), DATA)
+        };
+        rename().map_err(|source| {
             never_renamed(source)
                 .map_or_else(|| failed(source), |why| QuarantineError::NotRenamed { path: path.clone(), why })
         })?;

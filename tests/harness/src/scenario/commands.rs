@@ -27,10 +27,12 @@ pub const COMMANDS: &[Scenario] = &[
         ..command("quarantine of what cannot be renamed", Quarantines, prepare::quarantine)
     },
     command("sweep that quarantines", Quarantines, prepare::sweep_quarantines),
+    command("sweep that finds a use", Ledger, prepare::sweep_finds_a_use),
     command("sweep that deletes", Deletions, prepare::sweep_deletes),
     command("hold", Ledger, prepare::hold),
     command("release", Ledger, prepare::release),
     command("acknowledge", Ledger, prepare::acknowledge),
+    command("acknowledge of a copied root", Ledger, prepare::acknowledge_a_copy),
     command("sweep with a new ledger", Ledger, prepare::new_ledger),
     command("quarantine of what is not listed", Unlisted, prepare::quarantine_unlisted),
     command("quarantine in place", InPlace, prepare::mark),

@@ -118,9 +118,9 @@ impl<'a> Host<'a> {
             fs::rename(quarantine.join(entry), park.join(entry))
                 .unwrap_or_else(|error| panic!("cannot park {entry}: {error}"));
         }
-        // The next run makes the quarantine itself.
-        for file in ["lock", "ledger.json"] {
-            fs::remove_file(quarantine.join(file)).ok();
+        // The next run makes the quarantine itself, and its note about the ledger.
+        for file in fs::read_dir(&quarantine).into_iter().flatten().flatten() {
+            fs::remove_file(file.path()).ok();
         }
         fs::remove_dir(&quarantine).ok();
         entries
@@ -143,11 +143,16 @@ impl<'a> Host<'a> {
     }
 
     /// Lets the ledger not know which directory the quarantine was: a new one is no sign of a copied docker root here.
-    fn forget_places(&self) {
+    pub(super) fn forget_places(&self) {
+        self.change_ledger("UPDATE lineage SET places = NULL");
+    }
+
+    /// Changes the ledger behind the program's back, if there is one.
+    pub(super) fn change_ledger(&self, change: &str) {
         let ledger = self.volgc.state_dir().join("ledger.db");
         if ledger.exists() {
-            let ledger = rusqlite::Connection::open(ledger).unwrap();
-            ledger.execute("UPDATE lineage SET places = NULL", []).unwrap();
+            let changed = rusqlite::Connection::open(&ledger).and_then(|ledger| ledger.execute(change, []));
+            changed.unwrap_or_else(|error| panic!("{}: {error}", ledger.display()));
         }
     }
 

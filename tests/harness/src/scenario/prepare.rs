@@ -1,6 +1,7 @@
 //! What each scenario needs before its command runs.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
 
 use super::stock::InPlace;
 use super::{Behind, Case, Host};
@@ -62,6 +63,26 @@ pub(super) fn sweep_quarantines(host: &Host<'_>) -> Case {
     let treasure = treasure(host);
     host.volgc.ok(&["sweep"]);
     Case { rule: rule(&treasure.name), ..case(vec![treasure], &["sweep"]) }
+}
+
+/// Somebody changed the data after its clock had started.
+pub(super) fn sweep_finds_a_use(host: &Host<'_>) -> Case {
+    let case = sweep_quarantines(host);
+    let file = host.engine.volume_data(&case.treasures[0].name).join("base/table");
+    let changed = fs::set_permissions(&file, fs::Permissions::from_mode(0o600));
+    changed.unwrap_or_else(|error| panic!("{}: {error}", file.display()));
+    case
+}
+
+/// The ledger remembers other directories than there are, and a hold.
+pub(super) fn acknowledge_a_copy(host: &Host<'_>) -> Case {
+    let treasure = treasure(host);
+    host.volgc.ok(&["hold", &treasure.name, "--reason", "a test"]);
+    // One that was killed may have left it so.
+    host.forget_places();
+    host.volgc.ok(&["sweep"]);
+    host.change_ledger("UPDATE lineage SET places = replace(places, '\"inode\":', '\"inode\":1')");
+    case(vec![treasure], &["acknowledge"])
 }
 
 pub(super) fn sweep_deletes(host: &Host<'_>) -> Case {
