@@ -24,7 +24,9 @@ syscall($ENV{UMOUNT2}, $point, 2);
 pub fn unmount(point: &Path) {
     let is_gone = || {
         let copies = copies(point);
-        copies.iter().for_each(|(process, copy)| detach(process, copy));
+        for (process, copy) in &copies {
+            detach(process, copy);
+        }
         copies.is_empty()
     };
     if std::thread::panicking() {
@@ -48,8 +50,8 @@ fn copies(point: &Path) -> Vec<(String, String)> {
         }
         let table = fs::read_to_string(entry.path().join("mountinfo")).unwrap_or_default();
         let points = table.lines().filter_map(|line| line.split(' ').nth(4));
-        let copied = points.filter(|copy| copy.ends_with(&*point.to_string_lossy()));
-        copies.extend(copied.map(|copy| (process.clone(), copy.to_owned())));
+        let found = points.filter(|copy| copy.ends_with(&*point.to_string_lossy()));
+        copies.extend(found.map(|copy| (process.clone(), copy.to_owned())));
     }
     copies
 }
