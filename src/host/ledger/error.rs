@@ -98,16 +98,17 @@ pub enum LedgerError {
     },
     /// The file, its directory or its file system does not allow writing.
     #[error(
-        "the ledger {} cannot be written. Check that its file system has inodes left (`df -i`) and is not mounted \
+        "the ledger {} cannot be written{}. Check that its file system has inodes left (`df -i`) and is not mounted \
          read-only, and that its directory may be written by this user (a service also needs it among its \
          `ReadWritePaths` or as `StateDirectory`)",
-        .file.display()
+        .file.display(),
+        .cause.as_ref().map_or_else(String::new, |cause| format!(": {cause}"))
     )]
     NotWritable {
         /// The ledger.
         file: PathBuf,
         /// What the system or `SQLite` said.
-        source: Option<Box<dyn std::error::Error + Send + Sync>>,
+        cause: Option<Box<dyn std::error::Error + Send + Sync>>,
     },
     /// No space left for it.
     #[error("the ledger {} cannot be written: its disk or quota is full. Make room and try again", .file.display())]
@@ -195,7 +196,7 @@ impl LedgerFile {
     }
 
     pub(super) fn not_writable(&self, source: io::Error) -> LedgerError {
-        LedgerError::NotWritable { file: self.0.clone(), source: Some(source.into()) }
+        LedgerError::NotWritable { file: self.0.clone(), cause: Some(source.into()) }
     }
 
     /// What an answer of `SQLite` means for an administrator.
@@ -227,7 +228,7 @@ impl LedgerFile {
             ffi::SQLITE_FULL => LedgerError::Full { file, source },
             // CANTOPEN after the file itself was opened is a journal that cannot be made.
             ffi::SQLITE_READONLY | ffi::SQLITE_CANTOPEN | ffi::SQLITE_PERM => {
-                LedgerError::NotWritable { file, source: Some(source.into()) }
+                LedgerError::NotWritable { file, cause: Some(source.into()) }
             }
             _ => LedgerError::Failed { file, source },
         }

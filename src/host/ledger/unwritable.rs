@@ -44,9 +44,9 @@ impl LedgerError {
         match self {
             Self::Full { .. } | Self::System { .. } => true,
             // Of `SQLite`: after the file was opened, so a journal that cannot be made.
-            Self::NotWritable { source, .. } => source
+            Self::NotWritable { cause, .. } => cause
                 .as_ref()
-                .and_then(|source| source.downcast_ref::<std::io::Error>())
+                .and_then(|cause| cause.downcast_ref::<std::io::Error>())
                 .is_none_or(is_without_room),
             Self::Directory { source, .. } => is_without_room(source),
             Self::Failed { source, .. } => extended_code(source).is_some_and(is_write),
@@ -96,8 +96,12 @@ impl Ledger {
             None => nothing(&file)?,
         };
         let generation = super::Rows { connection: &connection, file: &file }.read_generation()?;
-        let not_opened = Some(why.to_string());
-        let unwritten = Unwritten { why: Some(why), not_opened, ..Unwritten::default() };
+        let not_opened = if let LedgerError::NotWritable { cause: Some(cause), .. } = &why {
+            cause.to_string()
+        } else {
+            why.to_string()
+        };
+        let unwritten = Unwritten { why: Some(why), not_opened: Some(not_opened), ..Unwritten::default() };
         Ok(Self { connection, file, generation: generation.into(), unwritten })
     }
 
@@ -231,7 +235,7 @@ impl Ledger {
             None => Ok(()),
             Some(why) => {
                 let file = self.file.path().to_owned();
-                Err(LedgerError::NotWritable { file, source: Some(why.clone().into()) })
+                Err(LedgerError::NotWritable { file, cause: Some(why.clone().into()) })
             }
         }
     }

@@ -72,7 +72,8 @@ impl<'a> Contents<'a> {
         for _ in 0..4 {
             volgc.ok(&["sweep"]);
         }
-        assert!(!self.engine.volume_names().contains(&CANARY.to_owned()), "the sweeps took nothing");
+        let is_there = self.engine.volume_names().contains(&CANARY.to_owned());
+        assert!(!is_there, "the sweeps took nothing: {}", volgc.ok(&["explain", CANARY]));
         assert!(!volgc.quarantined_names().contains(&CANARY.to_owned()), "the sweeps deleted nothing");
         self.assert_untouched();
     }

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command};
 
-use super::{PrivateEngine, wait_until};
+use super::{PrivateEngine, unmount, wait_until};
 
 /// A FUSE server that answers INIT alone (linux/fuse.h, 7.31). Its source is not the name of a volume: a source that is no path holds
 /// whatever has that name.
@@ -73,14 +73,6 @@ impl Hung {
 impl Drop for Hung {
     fn drop(&mut self) {
         self.die();
-        let mut command = match self.in_engine {
-            None => Command::new("umount"),
-            Some(process) => {
-                let mut command = Command::new("nsenter");
-                command.arg(format!("--mount=/proc/{process}/ns/mnt")).arg("--").arg("umount");
-                command
-            }
-        };
-        command.arg("--lazy").arg(&self.point).output().ok();
+        unmount(&self.point);
     }
 }

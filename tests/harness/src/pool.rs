@@ -7,6 +7,7 @@
 use std::collections::BTreeSet;
 use std::fs;
 use std::ops::Deref;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -28,6 +29,8 @@ struct Baseline {
     directory: BTreeSet<String>,
     root: BTreeSet<String>,
     volumes: BTreeSet<String>,
+    /// Who may go there.
+    modes: [u32; 3],
     /// As the engine lists them: those of a plugin have no directory there.
     listed: BTreeSet<String>,
     /// An engine never forgets a volume plugin that it has found once.
@@ -111,6 +114,7 @@ impl Baseline {
             directory: names(engine.dir()),
             root: names(&engine.root()),
             volumes: names(&engine.volumes_dir()),
+            modes: [engine.dir(), &engine.root(), &engine.volumes_dir()].map(mode),
             listed: engine.volume_names().into_iter().collect(),
             drivers: drivers(engine),
             mounts: engine.mounts(),
@@ -187,6 +191,10 @@ fn drivers(engine: &PrivateEngine) -> BTreeSet<String> {
 
 fn ids(list: &Value) -> BTreeSet<String> {
     list.as_array().into_iter().flatten().filter_map(|one| one["Id"].as_str().map(str::to_owned)).collect()
+}
+
+fn mode(path: &Path) -> u32 {
+    fs::metadata(path).map_or(0, |facts| facts.permissions().mode())
 }
 
 fn names(directory: &Path) -> BTreeSet<String> {

@@ -50,8 +50,8 @@ fn copies(point: &Path) -> Vec<(String, String)> {
         }
         let table = fs::read_to_string(entry.path().join("mountinfo")).unwrap_or_default();
         let points = table.lines().filter_map(|line| line.split(' ').nth(4));
-        let here = points.filter(|copy| copy.ends_with(&*point.to_string_lossy()));
-        copies.extend(here.map(|copy| (process.clone(), copy.to_owned())));
+        let found = points.filter(|copy| copy.ends_with(&*point.to_string_lossy()));
+        copies.extend(found.map(|copy| (process.clone(), copy.to_owned())));
     }
     copies
 }

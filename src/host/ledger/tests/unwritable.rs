@@ -104,7 +104,7 @@ fn a_ledger_that_is_not_opened_for_writing_is_read_and_caught_up_with() {
     let directory = directory();
     let state = state_of(&["db"]);
     open(&directory).write(&state, &[line("db", 0)]).unwrap();
-    let why = LedgerError::NotWritable { file: file(&directory), source: None };
+    let why = LedgerError::NotWritable { file: file(&directory), cause: None };
     let mut ledger = Ledger::open_unwritable(directory.path(), why).unwrap();
     assert_eq!(plain(ledger.read().unwrap()), state);
     assert!(ledger.blocked().is_some());
@@ -122,7 +122,7 @@ fn a_ledger_that_is_not_opened_for_writing_is_read_and_caught_up_with() {
 #[test]
 fn where_no_ledger_can_be_made_nothing_is_remembered() {
     let directory = directory();
-    let why = LedgerError::NotWritable { file: file(&directory), source: None };
+    let why = LedgerError::NotWritable { file: file(&directory), cause: None };
     let mut ledger = Ledger::open_unwritable(directory.path(), why).unwrap();
     assert_eq!(ledger.read().unwrap(), LedgerState::default());
     ledger.write_or_keep(&state_of(&["db"]), &[line("db", 0)]).unwrap();
@@ -154,7 +154,7 @@ fn what_another_process_wrote_in_between_stays() {
 fn damage_and_another_writer_are_no_lack_of_room() {
     let path = PathBuf::from("/var/lib/volgc/ledger.db");
     for (error, stops) in [
-        (LedgerError::NotWritable { file: path.clone(), source: None }, true),
+        (LedgerError::NotWritable { file: path.clone(), cause: None }, true),
         (LedgerError::ChangedMeanwhile { file: path.clone() }, false),
         (LedgerError::Newer { file: path, found: 99, known: 1 }, false),
     ] {
