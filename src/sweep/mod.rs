@@ -130,7 +130,7 @@ enum Carried {
 
 /// I15: without a ledger nothing is moved. A clock that is not written down would be one that nobody watched.
 fn no_moves(why: &LedgerError) -> String {
-    format!("nothing is moved while the ledger cannot be written: {why}")
+    format!("nothing is moved while the ledger cannot be written: {}", why.told())
 }
 
 /// What the steps of a pass are taken by, under the lock.

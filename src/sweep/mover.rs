@@ -153,7 +153,20 @@ impl Mover<'_> {
     /// Looks at the directory of a volume. One that cannot be looked at is an error, and never one that is not there (I2).
     pub(super) fn observe(&self, name: &VolumeName) -> Result<Observed, StepError> {
         let seen = self.volumes.observe(name);
-        if seen.unmovable.iter().any(|why| matches!(why, Unmovable::Unreadable | Unmovable::NoAnswer)) {
+        // What something is mounted on is not touched, and what lies below the mount is not seen.
+        let is_hidden = seen.directory.is_none() && seen.unmovable.contains(&Unmovable::Mounted);
+        if is_hidden
+            || seen.unmovable.iter().any(|why| matches!(why, Unmovable::Unreadable | Unmovable::NoAnswer))
+        {
+            return Err(self.unclear(name));
+        }
+        Ok(seen)
+    }
+
+    /// The same, where it matters whether there is data: below a mount there may be.
+    pub(super) fn observe_data(&self, name: &VolumeName) -> Result<Observed, StepError> {
+        let seen = self.observe(name)?;
+        if seen.data.is_none() && seen.unmovable.contains(&Unmovable::Mounted) {
             return Err(self.unclear(name));
         }
         Ok(seen)

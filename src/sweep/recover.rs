@@ -205,7 +205,7 @@ impl Mover<'_> {
         manifest: &Manifest,
         told: &wire::Volume,
     ) -> Result<bool, StepError> {
-        let seen = self.observe(&manifest.name)?;
+        let seen = self.observe_data(&manifest.name)?;
         Ok(is_plain(told)
             && seen.data.is_none()
             && seen.directory.is_some_and(|facts| facts.identity.is_same_inode(&manifest.volume_directory)))
@@ -224,7 +224,7 @@ impl Mover<'_> {
         manifest: &Manifest,
         name: &VolumeName,
     ) -> Result<Recovered, StepError> {
-        let there = self.observe(name)?;
+        let there = self.observe_data(name)?;
         if self.quarantine.data_facts(&manifest.entry)?.is_some() {
             if there.directory.is_some() && there.data.is_none() {
                 // The directory was made, by us: an engine that was restarted since may already list it, without data.

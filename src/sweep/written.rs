@@ -117,7 +117,7 @@ impl Sweeper<'_> {
 
 /// Why a ledger is not up to date. What it lacks is told to whoever reads the log.
 pub(super) fn still_unwritten(ledger: &Ledger) -> Option<String> {
-    let why = ledger.blocked()?.to_string();
+    let why = ledger.blocked()?.told();
     for line in ledger.unwritten() {
         tracing::warn!(
             event = "not_in_history",

@@ -157,6 +157,19 @@ pub enum LedgerError {
     },
 }
 
+impl LedgerError {
+    /// What happened, with what the system or `SQLite` said of it.
+    pub fn told(&self) -> String {
+        let mut told = self.to_string();
+        let mut source = std::error::Error::source(self);
+        while let Some(error) = source {
+            told.push_str(&format!(" ({error})"));
+            source = error.source();
+        }
+        told
+    }
+}
+
 /// Where the ledger is; makes errors that name it.
 #[derive(Debug, Clone)]
 pub(super) struct LedgerFile(PathBuf);

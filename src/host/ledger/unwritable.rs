@@ -99,7 +99,7 @@ impl Ledger {
         let not_opened = if let LedgerError::NotWritable { cause: Some(cause), .. } = &why {
             cause.to_string()
         } else {
-            why.to_string()
+            why.told()
         };
         let unwritten = Unwritten { why: Some(why), not_opened: Some(not_opened), ..Unwritten::default() };
         Ok(Self { connection, file, generation: generation.into(), unwritten })
