@@ -283,10 +283,7 @@ struct PlannedEntry {
 }
 
 /// The volumes and entries that an earlier report found due.
-#[expect(
-    clippy::disallowed_methods,
-    reason = "reads the plan that the operator names; what is no entry's name in it pins no entry"
-)]
+#[expect(clippy::disallowed_methods, reason = "reads the plan that the operator names")]
 fn pinned(file: &Path) -> Result<Order, CliError> {
     let shown = file.display();
     let text = std::fs::read(file)
@@ -304,8 +301,12 @@ fn pinned(file: &Path) -> Result<Order, CliError> {
         .quarantine
         .iter()
         .filter(|entry| entry.action == Action::Delete)
-        .filter_map(|entry| EntryId::new(entry.entry.clone()).ok())
-        .collect();
+        .map(|entry| {
+            EntryId::new(entry.entry.clone()).map_err(|error| {
+                CliError::Usage(format!("{shown}: {error}; make one with `volgc report --format json`"))
+            })
+        })
+        .collect::<Result<_, _>>()?;
     let volumes = report
         .volumes
         .into_iter()

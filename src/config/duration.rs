@@ -75,8 +75,6 @@ pub fn spell(duration: Duration) -> String {
 }
 
 /// `text` cut after its longest beginning of such characters.
-#[expect(clippy::disallowed_methods, reason = "`rest` is a suffix of the text")]
 fn leading(text: &str, belongs: impl Fn(char) -> bool) -> (&str, &str) {
-    let rest = text.trim_start_matches(belongs);
-    (text.strip_suffix(rest).unwrap_or_default(), rest)
+    text.split_at(text.find(|letter| !belongs(letter)).unwrap_or(text.len()))
 }

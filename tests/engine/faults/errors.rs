@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use harness::scenario::{COMMANDS, Case, Family, Host, RECOVERIES, Scenario};
-use harness::{PrivateEngine, in_full, on_each_engine};
+use harness::{PrivateEngine, on_each_engine};
 
 /// As `VOLGC_FAULT` names them, with the system's words, or volgc's own.
 const ERRORS: [(&str, &[&str]); 6] = [
@@ -64,12 +64,13 @@ fn orders<'a>(passes: &'a [(String, u32)], met: &BTreeSet<String>, turn: &mut us
     orders
 }
 
-/// The scenarios before this one. In full those of commands do not count for a recovery: it meets every error by itself.
+/// The scenarios before this one, of commands or of recoveries: a recovery ends otherwise than the command that it recovers from, so
+/// each of both meets every error by itself.
 fn before(scenario: &Scenario) -> Vec<Scenario> {
     let is_other = |other: &&Scenario| other.name != scenario.name;
-    let is_recovery = RECOVERIES.iter().any(|other| !is_other(&other));
-    let commands = if is_recovery && in_full() { [].iter() } else { COMMANDS.iter() };
-    commands.chain(RECOVERIES).take_while(is_other).copied().collect()
+    let is_command = COMMANDS.iter().any(|other| !is_other(&other));
+    let all = if is_command { COMMANDS } else { RECOVERIES };
+    all.iter().take_while(is_other).copied().collect()
 }
 
 /// Lets every command of a family fail at every pass of every fault point.

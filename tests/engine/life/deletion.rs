@@ -3,6 +3,7 @@
 use std::fs;
 use std::process::Child;
 
+use crate::life::set_aside;
 use harness::{Contents, NO_GRACE, PrivateEngine, Volgc, on_each_engine, show, wait_until};
 
 /// An entry that is due, and a sweep that rests on its way to it, at the move of another volume.
@@ -14,7 +15,7 @@ struct Resting<'a> {
 }
 
 fn rest(engine: &PrivateEngine) -> Resting<'_> {
-    let (volgc, kept, entry) = due_entry(engine);
+    let (volgc, entry, kept) = set_aside(engine);
     engine.create_volume("other", &[]);
     // Clocks run, nothing is deleted.
     volgc.config(&NO_GRACE.replace("\"enforce\"", "\"observe\""));
@@ -26,18 +27,6 @@ fn rest(engine: &PrivateEngine) -> Resting<'_> {
     let sweep = slow.spawn(&["sweep"]);
     wait_until("the sweep moves", || fs::read_to_string(&trace).unwrap_or_default().contains("take.rename"));
     Resting { volgc, kept, entry, sweep }
-}
-
-/// A volume in quarantine, whose deletion is due with the next sweep.
-fn due_entry(engine: &PrivateEngine) -> (Volgc, Contents<'_>, String) {
-    engine.create_volume("db", &[]);
-    engine.fill_volume("db", 1);
-    let volgc = Volgc::configured(engine, NO_GRACE);
-    volgc.sweep_twice();
-    let entry = volgc.entry_id_of("db");
-    let mut kept = Contents::new(engine);
-    kept.note(&engine.quarantined_data(&entry));
-    (volgc, kept, entry)
 }
 
 /// The sweep ended with the entry as it was, and so do those that follow.
@@ -87,7 +76,7 @@ on_each_engine! {
     /// How an administrator copies something out of the quarantine.
     fn a_container_that_binds_quarantined_data_keeps_it(engine: PrivateEngine) {
         for command in ["run", "create"] {
-            let (volgc, kept, entry) = due_entry(&engine);
+            let (volgc, entry, kept) = set_aside(&engine);
             let bind = format!("{}:/data", engine.quarantined_data(&entry).display());
             let detach = if command == "run" { "-d" } else { "-t" };
             engine.docker(&[command, detach, "--name", "app", "-v", &bind, "bb", "sleep", "1000"]);
@@ -99,7 +88,7 @@ on_each_engine! {
     }
 
     fn a_process_that_works_in_quarantined_data_keeps_it(engine: PrivateEngine) {
-        let (volgc, kept, entry) = due_entry(&engine);
+        let (volgc, entry, kept) = set_aside(&engine);
         let mut process = std::process::Command::new("sleep")
             .arg("1000")
             .current_dir(engine.quarantined_data(&entry).join("base"))
@@ -134,7 +123,7 @@ on_each_engine! {
 
     /// Whoever is told that an entry is held must find it: a deletion that cannot be stopped any more is a failure of the hold.
     fn a_hold_on_an_entry_that_is_being_deleted_fails(engine: PrivateEngine) {
-        let (volgc, _, entry) = due_entry(&engine);
+        let (volgc, entry, _) = set_aside(&engine);
         let trace = volgc.state_dir().join("trace");
         let slow = volgc.clone().env("VOLGC_FAULT", "delete.rename=delay:4000").env("VOLGC_FAULT_TRACE", &trace);
         let sweep = slow.spawn(&["sweep"]);
@@ -151,7 +140,7 @@ on_each_engine! {
     /// What is left of a deletion that was interrupted is held like anything else.
     fn a_container_that_binds_what_is_left_of_a_deletion_keeps_it(engine: PrivateEngine) {
         for command in ["run", "create"] {
-            let (volgc, _, entry) = due_entry(&engine);
+            let (volgc, entry, _) = set_aside(&engine);
             let killed = volgc.clone().env("VOLGC_FAULT", "delete.contents=kill").run(&["sweep"]);
             assert_eq!(killed.status, None, "{killed:?}");
             let left = engine.root().join(format!("volgc/deleting-{entry}/data"));

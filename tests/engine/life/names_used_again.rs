@@ -3,11 +3,9 @@
 use std::thread::sleep;
 use std::time::Duration;
 
+use crate::life::set_aside;
 use chrono::{DateTime, SubsecRound, TimeDelta, Utc};
-use harness::{
-    Contents, KEEP_IN_QUARANTINE, NO_GRACE, PrivateEngine, Volgc, on_each_engine, text, tree_digest,
-    wait_until,
-};
+use harness::{Contents, KEEP_IN_QUARANTINE, NO_GRACE, Volgc, on_each_engine, text, tree_digest, wait_until};
 use serde_json::Value;
 
 fn time(value: &Value) -> DateTime<Utc> {
@@ -22,18 +20,6 @@ fn now() -> DateTime<Utc> {
 fn reasons(volgc: &Volgc, volume: &str) -> (String, String) {
     let told = volgc.told_of(volume);
     (text(&told["reason"]), text(&told["detail"]))
-}
-
-/// The volume `db` in quarantine, the ID of its entry, and its data.
-fn set_aside(engine: &PrivateEngine) -> (Volgc, String, Contents<'_>) {
-    engine.create_volume("db", &[]);
-    engine.fill_volume("db", 1);
-    let volgc = Volgc::configured(engine, NO_GRACE);
-    volgc.sweep_twice();
-    let entry = volgc.entry_id_of("db");
-    let mut kept = Contents::new(engine);
-    kept.note(&engine.quarantined_data(&entry));
-    (volgc, entry, kept)
 }
 
 on_each_engine! {

@@ -131,6 +131,11 @@ fn commands_that_are_not_understood_change_nothing() {
         fs::write(&plan, content).unwrap();
         fails(&fake, &volgc, &["sweep", "--plan", &text(&plan)], 2, &[&text(&plan), part]);
     }
+    let mut report = volgc.json(&["report", "--format", "json"]);
+    report["quarantine"] = serde_json::json!([{ "entry": "../../etc", "action": "delete" }]);
+    fs::write(&plan, report.to_string()).unwrap();
+    let parts = [&text(&plan), "\"../../etc\" is not the name of a quarantine entry"];
+    fails(&fake, &volgc, &["sweep", "--plan", &text(&plan)], 2, &parts);
 }
 
 #[test]
