@@ -70,21 +70,8 @@ fn known_entry_verdict(situation: Situation<'_>, manifest: &Manifest, order: &Or
     if let Some(why) = situation.quarantine.undeletable.get(&manifest.entry) {
         return Verdict::keep(Reason::Undeletable, why.clone());
     }
-    let touched = touched_verdict(situation, manifest, order);
-    if let Order::Delete(ordered) | Order::DeleteTouched(ordered) = order {
-        if !ordered.contains(&manifest.entry) {
-            return Verdict::keep(Reason::NotOrdered, "not among those that were ordered");
-        }
-        return touched.unwrap_or_else(|| Verdict {
-            action: Action::Delete,
-            reason: Reason::ByHand,
-            detail: "ordered by hand; nothing holds it".into(),
-            due_at: Some(situation.now),
-            rule: manifest.rule.clone(),
-        });
-    }
-    if let Some(kept) = touched {
-        return kept;
+    if let Some(verdict) = told_verdict(situation, manifest, order) {
+        return verdict;
     }
     if name_in_use {
         let detail = format!(
@@ -95,6 +82,22 @@ fn known_entry_verdict(situation: Situation<'_>, manifest: &Manifest, order: &Or
     }
     let verdict = entry_grace_verdict(situation, manifest, &volume_of(manifest));
     pinned_verdict(verdict, manifest, order)
+}
+
+/// What an operator or the data itself tells of an entry that nothing holds.
+pub(super) fn told_verdict(situation: Situation<'_>, manifest: &Manifest, order: &Order) -> Option<Verdict> {
+    let touched = touched_verdict(situation, manifest, order);
+    let (Order::Delete(ordered) | Order::DeleteTouched(ordered)) = order else { return touched };
+    if !ordered.contains(&manifest.entry) {
+        return Some(Verdict::keep(Reason::NotOrdered, "not among those that were ordered"));
+    }
+    Some(touched.unwrap_or_else(|| Verdict {
+        action: Action::Delete,
+        reason: Reason::ByHand,
+        detail: "ordered by hand; nothing holds it".into(),
+        due_at: Some(situation.now),
+        rule: manifest.rule.clone(),
+    }))
 }
 
 /// I3: what something used since it was set aside is not deleted, unless an operator says so in as many words.

@@ -5,7 +5,7 @@
 //! (moby `volume/local` `Root.Remove`, 20.10 to 29). So only a volume whose data is behind a mount that is not there now, over an
 //! empty directory, is ever marked (I3).
 
-use super::entries::{entry_grace_verdict, pinned_verdict};
+use super::entries::{entry_grace_verdict, pinned_verdict, told_verdict};
 use super::volumes::suspected_verdict;
 use super::{Order, Situation};
 use crate::gc::entry::{Entry, EntryId, Manifest};
@@ -61,17 +61,8 @@ pub(super) fn in_place_verdict(situation: Situation<'_>, manifest: &Manifest, or
     if let Some(kept) = suspected_verdict(situation, volume).or_else(|| unsafe_verdict(volume)) {
         return kept;
     }
-    if let Order::Delete(ordered) | Order::DeleteTouched(ordered) = order {
-        if !ordered.contains(&manifest.entry) {
-            return Verdict::keep(Reason::NotOrdered, "not among those that were ordered");
-        }
-        return Verdict {
-            action: Action::Delete,
-            reason: Reason::ByHand,
-            detail: "ordered by hand; nothing holds it".into(),
-            due_at: Some(situation.now),
-            rule: manifest.rule.clone(),
-        };
+    if let Some(verdict) = told_verdict(situation, manifest, order) {
+        return verdict;
     }
     let verdict = entry_grace_verdict(situation, manifest, volume);
     if verdict.action == Action::Delete && !situation.policy.permits_in_place(volume) {
