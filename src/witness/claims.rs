@@ -9,6 +9,7 @@ pub mod plugins;
 pub mod volumes;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 
 use super::locate::{Concerns, Doubt, Located, Text, Whereabouts};
 use crate::gc::entry::EntryId;
@@ -100,7 +101,7 @@ pub fn judge<'a>(
     for claim in claims {
         match &claim.target {
             Target::Anything(why) => {
-                answer.notes.push(format!(
+                answer.alerts.push(format!(
                     "{}: {why}; until then it may hold any volume, so all are kept",
                     who(&claim.holder)
                 ));
@@ -113,8 +114,10 @@ pub fn judge<'a>(
             },
         }
     }
-    answer.notes.sort();
-    answer.notes.dedup();
+    for told in [&mut answer.notes, &mut answer.alerts] {
+        told.sort();
+        told.dedup();
+    }
     answer
 }
 
@@ -128,11 +131,7 @@ fn judge_text(answer: &mut Answer, claim: &Claim, found: &Located, text: &Text, 
                 witness: Witness::BindSources,
                 holder: claim.holder.clone(),
             }),
-            Whereabouts::Above => answer.notes.push(format!(
-                "{} binds {}, which lies above every volume: no reference to any one of them",
-                claim.holder.name,
-                shown(text)
-            )),
+            Whereabouts::Above => answer.notes.push(lies_above(&claim.holder.name, &shown(text))),
             Whereabouts::Quarantined(entry) => {
                 answer.entry_holders.push((entry.clone(), claim.holder.clone()));
             }
@@ -146,7 +145,7 @@ fn judge_text(answer: &mut Answer, claim: &Claim, found: &Located, text: &Text, 
                 shown(text)
             )),
             Concerns::Everything => {
-                answer.notes.push(format!(
+                answer.alerts.push(format!(
                     "{who} uses {}: {why}, so it may lead into any volume, and all are kept. Mend the path, or remove what \
                      uses it",
                     shown(text)
@@ -162,6 +161,14 @@ fn judge_text(answer: &mut Answer, claim: &Claim, found: &Located, text: &Text, 
             shown(text)
         ));
     }
+}
+
+/// What is said of who binds a path that lies above every volume, as most backups do.
+pub fn lies_above(who: &str, path: &dyn fmt::Display) -> String {
+    format!(
+        "{who} binds {path}, which lies above every volume: no reference to any one of them. If it needs one, give that a hold \
+         (`volgc hold`). If it is a backup, leave the quarantine out of it (`volgc` in the docker root): what it reads there stays"
+    )
 }
 
 fn hold_everything(answer: &mut Answer, claim: &Claim, why: &str, everything: &Everything) {

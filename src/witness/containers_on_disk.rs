@@ -28,7 +28,7 @@ use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::claims::describe;
+use super::claims::{describe, lies_above};
 use super::locate::{Concerns, Located, Text, Whereabouts, locate_all};
 use super::{EvidenceError, Scene};
 use crate::gc::entry::EntryId;
@@ -87,6 +87,7 @@ pub async fn ask(scene: Scene<'_>) -> Result<Answer, EvidenceError> {
     let found = known.answer(&examined.told, scene.index.root()).map_err(silent)?;
     answer.references.extend(found.references);
     answer.notes.extend(found.notes);
+    answer.alerts.extend(found.alerts);
     Ok(answer)
 }
 
@@ -150,21 +151,27 @@ fn sources(container: &Container) -> impl Iterator<Item = PathBuf> {
     sources.filter(|source| source.starts_with('/')).map(PathBuf::from)
 }
 
+/// What is said of one container.
+enum Remark {
+    Note(String),
+    Alert(String),
+}
+
 /// What is to be said of files that do not tell all, or why nothing may be concluded from them: a broken file that names
 /// nothing is no evidence that nothing was held (I2).
-fn remark(told: &Told, held: &Held, shown: &str) -> Result<Option<String>, String> {
+fn remark(told: &Told, held: &Held, shown: &str) -> Result<Option<Remark>, String> {
     match &told.mounts {
         Mounts::Lost(file) if held.is_empty() || !told.is_host_config_known() => Err(format!(
             "{shown}: {file} is damaged, and what is left does not tell which volumes the container held; {}",
             way_out(&told.directory)
         )),
-        Mounts::Lost(file) => Ok(Some(format!(
+        Mounts::Lost(file) => Ok(Some(Remark::Alert(format!(
             "{shown}: {file} is damaged; every anonymous volume may be its own and is held; {}",
             way_out(&told.directory)
-        ))),
-        Mounts::NoConfig => {
-            Ok(Some(format!("{shown} has no config.v2.json: it holds what its other files name, if any")))
-        }
+        )))),
+        Mounts::NoConfig => Ok(Some(Remark::Note(format!(
+            "{shown} has no config.v2.json: it holds what its other files name, if any"
+        )))),
         Mounts::Known | Mounts::Searched => Ok(None),
     }
 }
@@ -200,7 +207,9 @@ impl Known<'_> {
                 }
             }
             match remark(this, &held, &shown) {
-                Ok(note) => answer.notes.extend(note),
+                Ok(Some(Remark::Alert(alert))) => answer.alerts.push(alert),
+                Ok(Some(Remark::Note(note))) => answer.notes.push(note),
+                Ok(None) => {}
                 Err(why) => lost.push(why),
             }
             if let Mounts::Lost(file) = &this.mounts {
@@ -210,7 +219,7 @@ impl Known<'_> {
                     held.entry(name.clone()).or_insert(how);
                 }
             }
-            answer.notes.extend(self.notes_of_paths(this, &shown));
+            self.tell_paths(this, &shown, &mut answer);
             let entries = self.entries(this).map(|(entry, how)| (entry.clone(), self.holder(this, how)));
             answer.entry_holders.extend(entries);
             answer.references.extend(held.into_iter().map(|(volume, how)| Reference {
@@ -302,18 +311,16 @@ impl Known<'_> {
         })
     }
 
-    fn notes_of_paths(&self, told: &Told, shown: &str) -> BTreeSet<String> {
-        let mut notes = BTreeSet::new();
+    fn tell_paths(&self, told: &Told, shown: &str, answer: &mut Answer) {
+        let (mut notes, mut alerts) = (BTreeSet::new(), BTreeSet::new());
         for path in told.claims.iter().filter_map(Claim::path) {
             let Some(located) = self.located(path) else { continue };
             let path = path.display();
             if located.whereabouts.contains(&Whereabouts::Above) {
-                notes.insert(format!(
-                    "{shown} binds {path}, which lies above every volume: no reference to any one of them"
-                ));
+                notes.insert(lies_above(shown, &path));
             }
             let everything = located.doubts.iter().filter(|doubt| doubt.concerns == Concerns::Everything);
-            notes.extend(everything.map(|doubt| {
+            alerts.extend(everything.map(|doubt| {
                 format!(
                     "{shown} names {path}: {}, so it may lead into any volume, and all are kept; {}",
                     describe(doubt),
@@ -321,7 +328,8 @@ impl Known<'_> {
                 )
             }));
         }
-        notes
+        answer.notes.extend(notes);
+        answer.alerts.extend(alerts);
     }
 
     fn holder(&self, told: &Told, how: &str) -> Holder {

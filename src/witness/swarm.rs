@@ -18,6 +18,7 @@ use std::sync::Arc;
 
 use self::template::{Lead, Template};
 use self::wire::{Mount, Service, Task, TaskSpec};
+use super::claims::lies_above;
 use super::index::VolumeIndex;
 use super::locate::{Text, Whereabouts, locate_one};
 use super::{EvidenceError, Scene};
@@ -119,8 +120,8 @@ fn hold_all(index: &VolumeIndex, blindness: &Blindness) -> Answer {
         detail: blindness.remedy.to_owned(),
     };
     let references = known(index).into_iter().map(|volume| reference(volume, &holder)).collect();
-    let note = format!("every volume is held: {}; {}", blindness.why, blindness.remedy);
-    Answer { notes: vec![note], ..Answer::new(Witness::Swarm, references) }
+    let alert = format!("every volume is held: {}; {}", blindness.why, blindness.remedy);
+    Answer { alerts: vec![alert], ..Answer::new(Witness::Swarm, references) }
 }
 
 fn reference(volume: &VolumeName, holder: &Holder) -> Reference {
@@ -225,17 +226,18 @@ async fn references(index: &Arc<VolumeIndex>, claims: &[Claim<'_>]) -> Result<An
     for (lead, holders) in leads {
         let held =
             |volume: &VolumeName| holders.iter().map(|holder| reference(volume, holder)).collect::<Vec<_>>();
+        let names: Vec<&str> = holders.iter().map(|holder| holder.name.as_str()).collect();
+        let who = format!("service {}", names.join(", "));
         for reach in reach(index, &lead).await? {
             match reach {
                 Reach::One(volume) => answer.references.extend(held(&volume)),
-                Reach::All => answer.references.extend(known.iter().flat_map(|volume| held(volume))),
-                Reach::Above(path) => {
-                    let names: Vec<&str> = holders.iter().map(|holder| holder.name.as_str()).collect();
-                    answer.notes.push(format!(
-                        "service {} binds {path}, which lies above every volume: no reference to any one of them",
-                        names.join(", ")
+                Reach::All => {
+                    answer.references.extend(known.iter().flat_map(|volume| held(volume)));
+                    answer.alerts.push(format!(
+                        "{who} mounts what may be any volume, so all are kept; `docker service inspect` shows its mounts"
                     ));
                 }
+                Reach::Above(path) => answer.notes.push(lies_above(&who, &path)),
             }
         }
     }

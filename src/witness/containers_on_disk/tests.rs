@@ -113,7 +113,8 @@ impl Root {
     }
 
     fn notes(&self) -> String {
-        self.ask().unwrap().notes.join("\n")
+        let answer = self.ask().unwrap();
+        [answer.notes, answer.alerts].concat().join("\n")
     }
 
     fn refusal(&self) -> String {

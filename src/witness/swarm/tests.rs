@@ -133,7 +133,7 @@ fn unknown_services_hold_every_volume_and_say_why() {
     assert_eq!(holder.kind, HolderKind::UnknownSwarm);
     assert!(holder.name.contains("500: The swarm does not have a leader.)"), "{}", holder.name);
     assert!(holder.detail.contains("docker node ls"));
-    assert_eq!(answer.notes.len(), 1);
+    assert_eq!(answer.alerts.len(), 1);
 }
 
 #[test]
@@ -266,10 +266,7 @@ async fn binds_hold_the_volumes_they_lead_into() {
 async fn an_ancestor_is_a_note() {
     let answer = answer(&["db"], &service(r#"{"Type":"bind","Source":"/var/lib"}"#), "[]").await;
     assert_eq!(held(&answer), Vec::<&str>::new());
-    assert_eq!(
-        answer.notes,
-        ["service web binds /var/lib, which lies above every volume: no reference to any one of them"]
-    );
+    assert_eq!(answer.notes, [lies_above("service web", &"/var/lib")]);
 }
 
 #[tokio::test]

@@ -67,7 +67,7 @@ fn assert_blind(node: &Node, volumes: &[&str], reason: &str) {
         assert!(references[0].holder.name.contains(reason), "{references:?}");
         contents.note_volume(volume);
     }
-    assert!(inventory.notes().iter().any(|note| note.contains(reason)), "{:?}", inventory.notes());
+    assert!(inventory.alerts().iter().any(|alert| alert.contains(reason)), "{:?}", inventory.alerts());
     let volgc = Volgc::configured(&node.engine, NO_GRACE);
     for _ in 0..4 {
         volgc.ok(&["sweep"]);

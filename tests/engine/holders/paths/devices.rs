@@ -77,6 +77,8 @@ on_each_engine! {
         volgc.sweep_twice();
         assert_holds(&volgc, "db", "container", "app");
         assert!(notes(&volgc).contains("container app"), "{}", notes(&volgc));
+        let swept = volgc.run(&["sweep"]).stderr;
+        assert!(swept.contains("container app") && swept.contains("all are kept"), "{swept}");
         engine.docker(&["rm", "app"]);
         volgc.sweep_twice();
         assert_eq!(engine.volume_names(), Vec::<String>::new());

@@ -54,4 +54,34 @@ on_each_engine! {
         assert_eq!(volgc.reason_of("held"), "held");
         assert_eq!(engine.docker(&["start", "--attach", "app"]), "15");
     }
+
+    /// What a backup read in the quarantine stays, and its administrator is told how to have it otherwise; nothing else stops.
+    fn an_agent_that_reads_everything_stops_nothing_and_is_told_how(engine: PrivateEngine) {
+        let root = engine.root().display().to_string();
+        // Through a mount that is read-only it would leave no trace.
+        let source = format!("{root}:/host");
+        engine.docker(&["run", "-d", "--name", "agent", "-v", &source, "bb", "sleep", "1000"]);
+        let read = || engine.docker(&["exec", "agent", "tar", "-cf", "/dev/null", "/host/volumes", "/host/volgc"]);
+        for volume in ["one", "two"] {
+            engine.create_volume(volume, &[]);
+            engine.fill_volume(volume, 7);
+        }
+        let volgc = Volgc::configured(&engine, NO_GRACE);
+        volgc.ok(&["sweep"]);
+        volgc.ok(&["quarantine", "two"]);
+        read();
+        volgc.ok(&["sweep"]);
+        assert_eq!(engine.volume_names(), Vec::<String>::new(), "a backup of a volume does not start its clock anew");
+        volgc.ok(&["sweep"]);
+        let entries = volgc.entries();
+        let kept = entries.iter().find(|entry| entry["name"] == "two").expect("what was read in quarantine");
+        assert_eq!(kept["reason"], "touched");
+        assert!(text(&kept["detail"]).contains("a backup"), "{kept}");
+        assert_eq!(reason_in_quarantine(&volgc, "one"), None, "what nothing read is deleted");
+        let notes = volgc.ok(&["check"]);
+        assert!(notes.contains("leave the quarantine out of it"), "{notes}");
+        volgc.config(&NO_GRACE.replace("[limits]", "[limits]\nreads_hold = false"));
+        volgc.ok(&["sweep"]);
+        assert_eq!(reason_in_quarantine(&volgc, "two"), None);
+    }
 }
