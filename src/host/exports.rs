@@ -50,7 +50,7 @@ fn more(host: &Path) -> rustix::io::Result<Vec<String>> {
     Ok(names.map(|name| format!("{MORE}/{name}")).collect())
 }
 
-/// A file that is not there exports nothing.
+/// A file that is not there exports nothing, nor does a directory in its place, as a container's bind makes one.
 #[expect(clippy::disallowed_methods, reason = "the length is what was read")]
 fn read(path: &Path) -> rustix::io::Result<Vec<u8>> {
     let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC;
@@ -66,6 +66,7 @@ fn read(path: &Path) -> rustix::io::Result<Vec<u8>> {
             Ok(0) => return Ok(text),
             Ok(length) => text.extend_from_slice(part.get(..length).unwrap_or_default()),
             Err(Errno::INTR) => {}
+            Err(Errno::ISDIR) => return Ok(Vec::new()),
             Err(errno) => return Err(errno),
         }
         if text.len() > LARGEST {
@@ -128,7 +129,12 @@ mod tests {
         std::fs::write(host.path().join("etc/exports.d/x.old"), "/c *(ro)\n").unwrap();
         let found = exported(host.path()).unwrap();
         assert_eq!(found.keys().collect::<Vec<_>>(), [b"/a", b"/b"]);
-        std::fs::create_dir_all(host.path().join("var/lib/nfs/etab")).unwrap();
-        assert_eq!(exported(host.path()).unwrap_err(), ("/var/lib/nfs/etab".to_owned(), Errno::ISDIR));
+        std::fs::create_dir_all(host.path().join("var/lib/nfs")).unwrap();
+        std::os::unix::fs::symlink("etab", host.path().join("var/lib/nfs/etab")).unwrap();
+        assert_eq!(exported(host.path()).unwrap_err(), ("/var/lib/nfs/etab".to_owned(), Errno::LOOP));
+        // What an engine makes where a container binds a file that is not there.
+        std::fs::remove_file(host.path().join("var/lib/nfs/etab")).unwrap();
+        std::fs::create_dir(host.path().join("var/lib/nfs/etab")).unwrap();
+        assert_eq!(exported(host.path()).unwrap().len(), 2);
     }
 }

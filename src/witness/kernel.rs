@@ -259,6 +259,7 @@ where
     let targets: Vec<Target<K>> = inside.iter().map(|inside| inside.target.clone()).collect();
     let found = blocking(move || uses::find(&targets).map_err(refuse)).await?;
     let (mut holders, clues) = (found.holders, found.clues);
+    holders.extend(uses::opened(&inside, found.served));
     // What is held in any case needs no search.
     let open: Vec<Inside<K>> = inside
         .into_iter()

@@ -98,15 +98,20 @@ pub(super) struct Table<'a> {
 pub(super) struct Seen(Mutex<HashSet<(Device, u64, Option<u64>)>>);
 
 impl Seen {
-    /// Whether a file with one name alone is seen for the first time.
-    fn is_new(&self, facts: &Statx, mount: Option<u64>) -> bool {
+    /// Whether a file with one name alone was shown before.
+    fn has(&self, facts: &Statx, mount: Option<u64>) -> bool {
         let is_directory = FileType::from_raw_mode(facts.stx_mode.into()) == FileType::Directory;
-        if facts.stx_nlink != 1 && !is_directory {
-            return true;
-        }
-        let device = Device { major: facts.stx_dev_major, minor: facts.stx_dev_minor };
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert((device, facts.stx_ino, mount))
+        (facts.stx_nlink == 1 || is_directory)
+            && self.0.lock().unwrap_or_else(PoisonError::into_inner).contains(&key(facts, mount))
     }
+
+    fn add(&self, facts: &Statx, mount: Option<u64>) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(key(facts, mount));
+    }
+}
+
+fn key(facts: &Statx, mount: Option<u64>) -> (Device, u64, Option<u64>) {
+    (Device { major: facts.stx_dev_major, minor: facts.stx_dev_minor }, facts.stx_ino, mount)
 }
 
 impl<'a> Table<'a> {
@@ -203,10 +208,16 @@ impl<'a> Table<'a> {
                     false if self.filter.lets_pass(device, None) => self.mount_of(name)?,
                     false => None,
                 };
-                if !self.filter.lets_pass(device, mount) || !self.seen.is_new(&facts, mount) {
+                if !self.filter.lets_pass(device, mount) || self.seen.has(&facts, mount) {
                     return Ok(Vec::new());
                 }
                 let path = self.path(name)?;
+                // A descriptor that was closed or used for another file meanwhile has not shown this one.
+                if path.is_some()
+                    && matches!(self.facts(name), Ok(now) if key(&now, mount) == key(&facts, mount))
+                {
+                    self.seen.add(&facts, mount);
+                }
                 let inode = Some((device, facts.stx_ino));
                 Ok(path.and_then(|path| show(manner, path, mount, inode)).into_iter().collect())
             }

@@ -35,7 +35,12 @@ pub fn loop_files() -> Result<Vec<LoopFile>, ProcError> {
             continue;
         }
         // A loop device without a file has no such entry; one that is being taken down says ENXIO.
-        let Some(text) = attribute(&device, "loop/backing_file")? else { continue };
+        let text = match attribute(&device, "loop/backing_file") {
+            // Too long to be told: then its size has to do, as for one whose namespace is gone.
+            Err(ProcError::Io { source: Errno::NAMETOOLONG, .. }) => Some(b"/".to_vec()),
+            text => text?,
+        };
+        let Some(text) = text else { continue };
         let path = text.strip_suffix(b"\n").unwrap_or(&text).to_vec();
         let offset = attribute(&device, "loop/offset")?.and_then(|text| number(&text)).unwrap_or(0);
         let size = attribute(&device, "size")?.and_then(|text| number(&text));

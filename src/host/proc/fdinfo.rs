@@ -54,7 +54,7 @@ pub fn parse_fdinfo(text: &[u8]) -> Result<FdInfo, BadFdInfo> {
         } else if let Some(places) = line.strip_prefix(b"UserFiles:") {
             let places = decimal(places).ok_or_else(bad)?;
             let mut files = Vec::new();
-            while let Some(file) = lines.next_if(|line| line.starts_with(b" ")) {
+            while let Some(file) = lines.next_if(|line| is_numbered(line)) {
                 let bad = || BadFdInfo(String::from_utf8_lossy(file).into_owned());
                 match registered_file(file).ok_or_else(bad)? {
                     Place::Free => {}
@@ -65,6 +65,13 @@ pub fn parse_fdinfo(text: &[u8]) -> Result<FdInfo, BadFdInfo> {
         }
     }
     Ok(info)
+}
+
+/// `    7: file`, with a number as wide as it has to be.
+fn is_numbered(line: &[u8]) -> bool {
+    let line = line.trim_ascii_start();
+    let digits = line.iter().take_while(|byte| byte.is_ascii_digit()).count();
+    digits > 0 && line.get(digits..).is_some_and(|rest| rest.starts_with(b": "))
 }
 
 /// `inotify wd:1 ino:99e18b sdev:fe00000 mask:...`. A mark on a whole mount or file system has no inode, and holds none.
@@ -138,6 +145,7 @@ mod tests {
         let names = |names: &[&str]| Ok(Some(names.iter().map(|name| name.as_bytes().to_vec()).collect()));
         assert_eq!(ring("    0: /a\\040b/f\n    1: <none>\n   12: /g\n"), names(&["/a b/f", "/g"]));
         assert_eq!(ring("    0: f\n"), names(&["f"]));
+        assert_eq!(ring(" 9999: f\n10000: /g\n123456: /h\n"), names(&["f", "/g", "/h"]));
         assert_eq!(ring(""), names(&[]));
         assert!(ring("    0: /a\\04\n").is_err());
         // The ring was busy: the kernel leaves everything out.

@@ -55,6 +55,31 @@ pub fn unprivileged(tasks: &[Task]) -> Result<Option<Ids>, ProcError> {
     Ok((!ids.users.is_empty()).then_some(ids))
 }
 
+/// As whom a process can act that no permission lets through; none when it may be more than that, or nothing is known (I2).
+pub fn powerless(process: u32) -> Result<Option<Ids>, ProcError> {
+    if let Some(ids) = unprivileged(&[Task { process, thread: process }])? {
+        return Ok(Some(ids));
+    }
+    let status = task::read_whole(&format!("/proc/{process}/status"))?;
+    let namespace = task::link(&format!("/proc/{process}/ns/user"))?;
+    if status.is_none() || namespace != task::link("/proc/self/ns/user")? {
+        return Ok(None);
+    }
+    Ok(status.and_then(|status| parse_powerless(&String::from_utf8_lossy(&status))))
+}
+
+#[expect(clippy::disallowed_methods, reason = "what is not understood is somebody who may be root")]
+fn parse_powerless(status: &str) -> Option<Ids> {
+    let field = |name: &str| status.lines().find_map(|line| line.strip_prefix(name));
+    let numbers = |name: &str| -> Option<Vec<u64>> {
+        field(name)?.split_whitespace().map(|number| number.parse().ok()).collect()
+    };
+    let capabilities = u64::from_str_radix(field("CapPrm:")?.trim(), 16).ok()?;
+    let (users, groups) = (numbers("Uid:")?, [numbers("Gid:")?, numbers("Groups:")?].concat());
+    let ranges = |ids: Vec<u64>| ids.into_iter().map(|id| id..=id).collect();
+    (capabilities == 0 && !users.contains(&0)).then(|| Ids { users: ranges(users), groups: ranges(groups) })
+}
+
 /// `inside outside count`, where outside are the IDs of who reads it.
 #[expect(
     clippy::disallowed_methods,
@@ -90,5 +115,16 @@ mod tests {
         let own = Task { process: std::process::id(), thread: std::process::id() };
         assert_eq!(unprivileged(&[own]).unwrap(), None);
         assert_eq!(unprivileged(&[]).unwrap(), None);
+    }
+    #[test]
+    fn who_has_a_capability_or_can_be_root_is_let_through() {
+        let status = |user: &str, capabilities: &str| {
+            format!("Name:\tx\nUid:\t{user}\nGid:\t7\t7\t7\t7\nGroups:\t4 20 \nCapPrm:\t{capabilities}\n")
+        };
+        let ids = parse_powerless(&status("5\t5\t5\t5", "0000000000000000")).unwrap();
+        assert!(ids.has_user(5) && ids.has_group(7) && ids.has_group(20) && !ids.has_user(7));
+        assert_eq!(parse_powerless(&status("5\t5\t5\t5", "0000000000000002")), None);
+        assert_eq!(parse_powerless(&status("5\t5\t0\t5", "0000000000000000")), None);
+        assert_eq!(parse_powerless("Name:\tx\n"), None);
     }
 }

@@ -15,6 +15,9 @@ const STAGING: &[u8] = b"/run/systemd/";
 /// Where the root is while the machine starts; what was mounted then is told with this in front.
 const EARLY_ROOTS: [&[u8]; 4] = [b"/sysroot", b"/new_root", b"/newroot", b"/root"];
 
+/// What these lead to depends on who asks.
+const OF_THE_READER: [&[u8]; 3] = [b"/proc/self/", b"/proc/thread-self/", b"/dev/fd/"];
+
 /// One file system that is made of others, wherever it is mounted.
 #[derive(Debug)]
 pub(super) struct Backed<'a, 'm, K> {
@@ -22,6 +25,9 @@ pub(super) struct Backed<'a, 'm, K> {
     pub(super) seen: Vec<(&'m Namespace, &'m MountLine)>,
     /// The targets that it is certain to be made of.
     pub(super) certain: BTreeSet<&'a K>,
+    /// Those that its text names in a namespace of the host alone, while it leads to something else where it is mounted: whoever has made
+    /// up a root of his own can have any text.
+    pub(super) elsewhere: BTreeSet<&'a K>,
     /// What it is made of and cannot be found: it may be any target.
     pub(super) unknown: Option<String>,
     /// What it is made of leads to an empty directory now. Something else may have been mounted there when it was mounted: a bind of a
@@ -52,8 +58,14 @@ pub(super) fn find<'a, 'm, K: Ord>(
         }
     }
     let judge = |((_, layers, uppers, mentions), seen): (Made<'m>, Vec<_>)| {
-        let backed =
-            Backed { seen, certain: BTreeSet::new(), unknown: None, is_doubtful: false, above: None };
+        let backed = Backed {
+            seen,
+            certain: BTreeSet::new(),
+            elsewhere: BTreeSet::new(),
+            unknown: None,
+            is_doubtful: false,
+            above: None,
+        };
         let mut look = Look { places, ways, bases, backed };
         look.layers(layers, uppers);
         look.mentions(mentions);
@@ -82,7 +94,7 @@ struct Look<'a, 'm, 'w, K> {
     backed: Backed<'a, 'm, K>,
 }
 
-impl<'m, K: Ord> Look<'_, 'm, '_, K> {
+impl<'a, 'm, K: Ord> Look<'a, 'm, '_, K> {
     fn layers(&mut self, layers: &[Vec<u8>], uppers: &[Vec<u8>]) {
         let is_absolute = |layer: &&Vec<u8>| layer.starts_with(b"/");
         let absolute: Vec<&Vec<u8>> = layers.iter().chain(uppers).filter(is_absolute).collect();
@@ -102,7 +114,7 @@ impl<'m, K: Ord> Look<'_, 'm, '_, K> {
         }
         if let Some(found) = self.base_of(&relative, &absolute) {
             for place in found {
-                self.claim(&place);
+                self.claim(&place, true);
             }
         } else {
             let layer = relative.first().map_or_else(String::new, |layer| text(layer));
@@ -139,13 +151,19 @@ impl<'m, K: Ord> Look<'_, 'm, '_, K> {
 
     /// Follows an absolute path in every way there is.
     fn follow(&mut self, path: &[u8]) -> Vec<Found> {
+        // A descriptor of whoever mounted it: what is seen in the mount tells.
+        if OF_THE_READER.iter().any(|start| path.starts_with(start)) {
+            return vec![Found::InEmpty];
+        }
         let mut all = Vec::new();
+        let mut leads_where_it_is = false;
         for namespace in self.namespaces() {
+            let is_seen = self.backed.seen.iter().any(|(seen, _)| seen.id == namespace.id);
             match self.ways.lead(namespace, b"/", path) {
                 Lead::To { place, path } => {
-                    self.claim(&place);
-                    let is_made_up = names(&path).any(|name| is_made_up(&name));
-                    all.push(if !is_made_up && self.ways.is_empty(namespace, &path) {
+                    self.claim(&place, is_seen || !leads_where_it_is);
+                    leads_where_it_is |= is_seen;
+                    all.push(if !is_of_an_engine(&path) && self.ways.is_empty(namespace, &path) {
                         Found::Empty
                     } else {
                         Found::There
@@ -154,7 +172,8 @@ impl<'m, K: Ord> Look<'_, 'm, '_, K> {
                 // What was removed from a volume while it is a layer.
                 Lead::Missing { place, path, rest } => {
                     let gone = Place { path: join(&place.path, &rest), ..place };
-                    self.backed.certain.extend(self.places.holding(gone.device, &gone.path));
+                    let key = self.places.holding(gone.device, &gone.path);
+                    self.claims(is_seen || !leads_where_it_is).extend(key);
                     all.push(if self.ways.is_empty(namespace, &path) {
                         Found::InEmpty
                     } else {
@@ -174,8 +193,13 @@ impl<'m, K: Ord> Look<'_, 'm, '_, K> {
         seen.chain(self.bases.iter().copied()).filter(|namespace| ids.insert(namespace.id)).collect()
     }
 
-    fn claim(&mut self, place: &Place) {
-        self.backed.certain.extend(self.places.holding(place.device, &place.path));
+    fn claims(&mut self, is_certain: bool) -> &mut BTreeSet<&'a K> {
+        if is_certain { &mut self.backed.certain } else { &mut self.backed.elsewhere }
+    }
+
+    fn claim(&mut self, place: &Place, is_certain: bool) {
+        let key = self.places.holding(place.device, &place.path);
+        self.claims(is_certain).extend(key);
         if self.places.is_above(place) {
             self.backed.above.get_or_insert_with(|| place.path.clone());
         }
@@ -233,11 +257,22 @@ fn above(path: &[u8]) -> impl Iterator<Item = &[u8]> {
     super::places::upwards(path).skip(1)
 }
 
+/// Whether a path is that of a layer of an engine, which may well be empty: its ID is in it, or it is a numbered snapshot of containerd.
+fn is_of_an_engine(path: &[u8]) -> bool {
+    let parts: Vec<Vec<u8>> = names(path).collect();
+    let is_snapshot = parts.array_windows().any(|[above, name]| above == b"snapshots" && is_number(name));
+    is_snapshot || parts.iter().any(|name| !is_number(name) && is_made_up(name))
+}
+
+fn is_number(name: &[u8]) -> bool {
+    name.iter().all(u8::is_ascii_digit)
+}
+
 /// Whether a name is one that programs make up: a number, or the ID of a layer or snapshot.
 fn is_made_up(name: &[u8]) -> bool {
     let is_long = name.len() >= 20
         && name.iter().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'));
-    is_long || name.iter().all(u8::is_ascii_digit)
+    is_long || is_number(name)
 }
 
 #[cfg(test)]

@@ -19,8 +19,20 @@ fn volumes() -> Vec<Target<&'static str>> {
 }
 
 /// What the disk has beside the volumes and the layers of an engine.
-const THERE: [&str; 10] =
-    ["/var/lib/docker", "/x", "/u", "/w", "/mnt/b", "/srv/m", "/srv/low", "/srv/up", "/srv/work", "/etc"];
+const THERE: [&str; 12] = [
+    "/var/lib/docker",
+    "/x",
+    "/u",
+    "/w",
+    "/mnt/b",
+    "/mnt/1",
+    "/c/snapshots/1/fs",
+    "/srv/m",
+    "/srv/low",
+    "/srv/up",
+    "/srv/work",
+    "/etc",
+];
 
 struct Disk;
 
@@ -38,7 +50,7 @@ impl Sight for Disk {
     }
 
     fn is_empty(&self, _: &Namespace, path: &[u8]) -> bool {
-        path == b"/mnt/b" || path == b"/u"
+        [&b"/mnt/b"[..], b"/mnt/1", b"/c/snapshots/1/fs", b"/u"].contains(&path)
     }
 }
 
@@ -54,8 +66,11 @@ fn found(tables: &[&str]) -> Vec<String> {
         let unknown = backed.unknown.map_or_else(String::new, |text| format!(" unknown: {text}"));
         let above = backed.above.map_or_else(String::new, |path| format!(" above: {}", text(&path)));
         let certain: Vec<&str> = backed.certain.into_iter().copied().collect();
+        let elsewhere: Vec<String> =
+            backed.elsewhere.iter().map(|key| format!(" elsewhere: {key}")).collect();
+        let elsewhere = elsewhere.concat();
         let doubtful = if backed.is_doubtful { " doubtful" } else { "" };
-        format!("{}{unknown}{above}{doubtful}", certain.join(" "))
+        format!("{}{elsewhere}{unknown}{above}{doubtful}", certain.join(" "))
     };
     find(&places, &ways, &namespaces, &bases).into_iter().map(tell).collect()
 }
@@ -123,7 +138,10 @@ fn a_relative_layer_is_found_near_the_mount_point_or_is_unknown() {
 #[test]
 fn a_layer_is_followed_in_every_namespace_where_it_is_mounted_and_on_the_host() {
     let container = format!("9 8 0:60 / / rw - overlay overlay rw,lowerdir={DATA},upperdir=/u\n");
-    assert_eq!(found(&[HOST, &container]), ["a"]);
+    // Where it is mounted, that path is another one's, or there is none.
+    assert_eq!(found(&[HOST, &container]), [" elsewhere: a"]);
+    let gone = "9 8 0:60 / / rw - overlay overlay rw,lowerdir=/half/ab/_data/gone,upperdir=/u\n";
+    assert_eq!(found(&[HOST, gone]), ["ab"]);
     // An engine in a container: its root is a directory of the disk, where its paths lead elsewhere.
     let inner = "20 1 8:1 /var/lib/docker/volumes/ab/_data /mnt rw - ext4 /dev/sda1 rw\n";
     let mounted = format!("{HOST}{inner}30 1 0:61 / /m rw - overlay overlay rw,lowerdir=/mnt/deep:/x\n");
@@ -137,6 +155,11 @@ fn layers_that_no_volume_can_be_are_told_from_those_that_may_be_one() {
         assert_eq!(found(&[&overlay(&format!("lowerdir={layer}:/x"))]), [" doubtful"], "{layer}");
     }
     assert_eq!(found(&[&overlay("lowerdir=/x,upperdir=/mnt/b/up,workdir=/mnt/b/work")]), [" doubtful"]);
+    // A number is no layer of an engine by itself.
+    assert_eq!(found(&[&overlay("lowerdir=/mnt/1:/x")]), [" doubtful"]);
+    assert_eq!(found(&[&overlay("lowerdir=/c/snapshots/1/fs:/x")]), [""]);
+    // A descriptor of whoever mounted it, as composefs and fuse-overlayfs have.
+    assert_eq!(found(&[&overlay("lowerdir=/proc/self/fd/7:/x")]), [" doubtful"]);
     assert_eq!(
         found(&[&overlay("lowerdir=/loop:/x")]),
         [" unknown: its layer /loop cannot be followed in any namespace where it is mounted"]

@@ -15,7 +15,7 @@ use crate::host::proc::namespaces::{self, Namespace};
 use crate::host::proc::task::Task;
 use crate::host::proc::{ProcError, task, view};
 
-/// How many volumes one holder may have before it is named in the notes, unless it is a container: the engine names those.
+/// How many targets the mounts of one namespace may keep before it is named aloud, unless it is a container's: the engine names those.
 const A_FEW: usize = 5;
 
 /// Asks the kernel once.
@@ -33,6 +33,7 @@ pub(super) fn ask<K: Ord + Clone>(
         found.backed(&backed);
     }
     found.exported(&ways, &bases)?;
+    found.name_those_with_many();
     Ok(found.mounts)
 }
 
@@ -53,21 +54,23 @@ fn host_namespaces() -> Result<BTreeSet<u64>, ProcError> {
     Ok(ids)
 }
 
-struct Finding<'p, 'a, K> {
+struct Finding<'p, 'a, 'm, K> {
     places: &'p Places<'a, K>,
     fences: &'p [Fence],
     mounts: Mounts<K>,
+    /// What the mounts of each namespace keep.
+    kept: BTreeMap<u64, (&'m Namespace, BTreeSet<K>)>,
 }
 
-impl<'p, 'a, K: Ord + Clone> Finding<'p, 'a, K> {
+impl<'p, 'a, 'm, K: Ord + Clone> Finding<'p, 'a, 'm, K> {
     fn new(places: &'p Places<'a, K>, fences: &'p [Fence]) -> Self {
         let (holders, mounted, notes, alerts) = (Vec::new(), BTreeMap::new(), Vec::new(), Vec::new());
         let mounts = Mounts { holders, mounted, notes, alerts };
-        Self { places, fences, mounts }
+        Self { places, fences, mounts, kept: BTreeMap::new() }
     }
 
     /// What shows a target or covers it, and namespaces that may hide something that does.
-    fn shown(&mut self, namespaces: &[Namespace]) {
+    fn shown(&mut self, namespaces: &'m [Namespace]) {
         // A mount is copied into every namespace made after it: the same mount point, told once.
         let mut shown: BTreeMap<(&K, &[u8]), Vec<&Namespace>> = BTreeMap::new();
         for namespace in namespaces {
@@ -87,7 +90,9 @@ impl<'p, 'a, K: Ord + Clone> Finding<'p, 'a, K> {
                 self.hidden(namespace, &why);
             }
         }
-        self.name_those_with_many(&shown);
+        for ((key, _), namespaces) in &shown {
+            self.keep(namespaces, &[(*key).clone()]);
+        }
         let holders = shown.into_iter().filter_map(|((key, point), namespaces)| {
             Some((key.clone(), words::mount_holder(point, &namespaces, None)?))
         });
@@ -109,18 +114,22 @@ impl<'p, 'a, K: Ord + Clone> Finding<'p, 'a, K> {
         self.mounts.holders.extend(held.into_iter().map(|key| (key.clone(), holder.clone())));
     }
 
-    /// I14: who shows more than a few volumes, and is no container.
-    fn name_those_with_many(&mut self, shown: &BTreeMap<(&K, &[u8]), Vec<&Namespace>>) {
-        let mut many: BTreeMap<u64, (&Namespace, BTreeSet<&K>)> = BTreeMap::new();
-        for ((key, _), namespaces) in shown {
-            for namespace in namespaces {
-                many.entry(namespace.id).or_insert_with(|| (namespace, BTreeSet::new())).1.insert(key);
-            }
+    fn keep(&mut self, namespaces: &[&'m Namespace], keys: &[K]) {
+        for namespace in namespaces {
+            let (_, kept) = self.kept.entry(namespace.id).or_insert_with(|| (namespace, BTreeSet::new()));
+            kept.extend(keys.iter().cloned());
         }
-        for (namespace, keys) in many.into_values().filter(|(_, keys)| keys.len() > A_FEW) {
-            if namespace.task.is_none_or(|task| task::container(task.process).is_none()) {
+    }
+
+    /// I14: who keeps more than a few volumes, and is no container. A namespace that got all of its mounts with those of another one is
+    /// told with that one.
+    fn name_those_with_many(&mut self) {
+        let mut told = BTreeSet::new();
+        for (namespace, keys) in self.kept.values().filter(|(_, keys)| keys.len() > A_FEW) {
+            let is_container = namespace.task.is_some_and(|task| task::container(task.process).is_some());
+            if !is_container && told.insert(keys) {
                 self.mounts.alerts.push(format!(
-                    "{} has mounts of {}, and keeps them; `volgc explain VOLUME` names the paths",
+                    "the mounts in {} keep {}; `volgc explain VOLUME` names them",
                     words::namespace(namespace),
                     count(keys.len())
                 ));
@@ -129,20 +138,18 @@ impl<'p, 'a, K: Ord + Clone> Finding<'p, 'a, K> {
     }
 
     /// A file system that is made of a target, or may be.
-    fn backed(&mut self, backed: &Backed<'_, '_, K>) {
+    fn backed(&mut self, backed: &Backed<'_, 'm, K>) {
         let Some((_, mount)) = backed.seen.first() else { return };
-        let namespaces: Vec<&Namespace> = backed.seen.iter().map(|(namespace, _)| *namespace).collect();
-        if backed.certain.is_empty() && backed.unknown.is_none() {
+        let namespaces: Vec<&'m Namespace> = backed.seen.iter().map(|(namespace, _)| *namespace).collect();
+        if backed.certain.is_empty() && backed.elsewhere.is_empty() && backed.unknown.is_none() {
             self.note_above(backed, mount, &namespaces);
             return;
         }
         let reached = reach::of(self.places, &namespaces, self.fences);
-        self.hold(
-            backed.certain.iter().filter(|key| reached.contains(*key)).copied(),
-            mount,
-            &namespaces,
-            None,
-        );
+        let elsewhere = || backed.elsewhere.iter().filter(|key| reached.contains(*key));
+        let certain = || backed.certain.iter().chain(elsewhere()).copied();
+        self.keep(&namespaces, &certain().cloned().collect::<Vec<_>>());
+        self.hold(certain(), mount, &namespaces, None);
         let Some(unknown) = backed.unknown.as_deref().filter(|_| is_still_there(backed)) else { return };
         if !reached.is_empty() {
             let way = "unmount it, or mount it again with paths that exist";
@@ -182,7 +189,7 @@ impl<'p, 'a, K: Ord + Clone> Finding<'p, 'a, K> {
         ));
     }
 
-    fn exported<'m>(&mut self, ways: &Ways<'m>, bases: &[&'m Namespace]) -> Result<(), EvidenceError> {
+    fn exported(&mut self, ways: &Ways<'m>, bases: &[&'m Namespace]) -> Result<(), EvidenceError> {
         let host = format!("/proc/{}/root", view::host_process().map_err(refuse)?);
         let exported = exports::exported(Path::new(&host)).map_err(|(file, errno)| {
             silent(format!("{file} cannot be read ({errno}); it tells what NFS exports"))

@@ -9,10 +9,11 @@ use rustix::io::Errno;
 
 use super::EvidenceError;
 use super::places::{Place, Places, Target, below};
+use super::uses::Inside;
 use super::views::shows;
 use crate::host::directory;
 use crate::host::proc::mountinfo::MountLine;
-use crate::host::proc::namespaces::Namespace;
+use crate::host::proc::namespaces::{self, Namespace};
 use crate::host::proc::owner::{self, Ids};
 
 /// A directory on the way to the volumes, and who may go through it.
@@ -32,11 +33,11 @@ enum Lists {
     Nobody,
 }
 
-/// The volumes directory and what is above it on its file system, which is where mounts of any namespace lead from.
-pub(super) fn fences(volumes: BorrowedFd<'_>) -> Result<Vec<Fence>, EvidenceError> {
+/// A directory, such as that of the volumes, and what is above it on its file system, which is where mounts of any namespace lead from.
+pub(super) fn fences(lowest: BorrowedFd<'_>) -> Result<Vec<Fence>, EvidenceError> {
     let silent = |error: Errno| super::silent(format!("the way to the volumes cannot be looked at: {error}"));
-    let mut place = super::place_of(volumes)?;
-    let mut here = directory::open_child(volumes, c".").map_err(silent)?;
+    let mut place = super::place_of(lowest)?;
+    let mut here = directory::open_child(lowest, c".").map_err(silent)?;
     let mut fences = Vec::new();
     loop {
         let facts = directory::facts(here.as_fd()).map_err(silent)?;
@@ -97,6 +98,16 @@ pub(super) fn of<'a, K: Ord>(
         }
     }
     found
+}
+
+/// Whether a process may open what is in a target by a path that it was given. Not to know is that it may (I2).
+pub(super) fn may_open<K: Ord>(process: u32, inside: &Inside<K>) -> bool {
+    let (Some(directory), Ok(Some(ids))) = (&inside.directory, owner::powerless(process)) else {
+        return true;
+    };
+    let mounts = namespaces::read_table(&format!("/proc/{process}/mountinfo"));
+    let (Ok(fences), Ok(Some(mounts))) = (fences(directory.as_fd()), mounts) else { return true };
+    !within(&Places::new(std::slice::from_ref(&inside.target)), &mounts, &ids, &fences).is_empty()
 }
 
 fn within<'a, K: Ord>(

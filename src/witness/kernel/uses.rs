@@ -9,7 +9,7 @@ use super::clues::{Clue, Clues};
 use super::places::{Places, Target};
 use super::views::{Views, is_deleted};
 use super::ways::{Here, Lead, Ways, names};
-use super::words;
+use super::{reach, words};
 use crate::gc::reference::Holder;
 use crate::host::proc::files::{self, Devices, FilePath, Manner, Use};
 use crate::host::proc::namespaces::{self, Namespace};
@@ -36,6 +36,8 @@ pub struct Inside<K> {
 #[derive(Debug)]
 pub(super) struct Found<K> {
     pub(super) holders: Vec<(K, Holder)>,
+    /// What the words of FUSE servers lead to.
+    pub(super) served: Vec<(K, Use)>,
     /// Who is in question, by what is known of the file. Of several the first stands for all.
     pub(super) clues: BTreeMap<Clue, Suspect>,
 }
@@ -126,6 +128,7 @@ struct Scan<'a, K> {
     ways: Ways<'a>,
     first: BTreeMap<(K, u32), Use>,
     others: Vec<(K, Holder)>,
+    served: Vec<(K, Use)>,
     clues: BTreeMap<Clue, Suspect>,
     files: Devices,
     /// The namespace, the root directory and the working directory of tasks that were looked at.
@@ -142,14 +145,14 @@ impl<'a, K: Ord + Clone> Scan<'a, K> {
         files: Devices,
     ) -> Self {
         let ways = Ways::new(places.devices().clone(), Box::new(Here));
-        let (first, others, clues) = (BTreeMap::new(), Vec::new(), BTreeMap::new());
+        let (first, others, served, clues) = (BTreeMap::new(), Vec::new(), Vec::new(), BTreeMap::new());
         let (tasks, sockets) = (BTreeMap::new(), BTreeSet::new());
-        Self { places, views, namespaces, ways, first, others, clues, files, tasks, sockets }
+        Self { places, views, namespaces, ways, first, others, served, clues, files, tasks, sockets }
     }
 
     fn found(self) -> Found<K> {
         let processes = self.first.into_iter().map(|((key, _), seen)| (key, words::process_holder(&seen)));
-        Found { holders: processes.chain(self.others).collect(), clues: self.clues }
+        Found { holders: processes.chain(self.others).collect(), served: self.served, clues: self.clues }
     }
 
     fn take(&mut self, finding: Finding<K>) -> Result<(), ProcError> {
@@ -216,7 +219,7 @@ impl<'a, K: Ord + Clone> Scan<'a, K> {
         Ok(())
     }
 
-    /// What the command line of a FUSE server names it may open at any moment.
+    /// What the command line of a FUSE server names it may open at any moment, if its user is let.
     fn served(&mut self, seen: &Use, word: &[u8]) -> Result<(), ProcError> {
         let parts = word.split(|byte| matches!(byte, b':' | b',' | b'=')).filter(|part| *part != word);
         for text in std::iter::once(word).chain(parts).filter(|text| !text.is_empty()) {
@@ -227,12 +230,12 @@ impl<'a, K: Ord + Clone> Scan<'a, K> {
                 if plain.len() < text.len() {
                     keys.extend(self.places.below(&place).into_iter().cloned());
                 }
-                self.hold(keys, seen);
+                self.served.extend(keys.into_iter().map(|key| (key, seen.clone())));
             }
             if !text.starts_with(b"/") {
                 let parts: Vec<Vec<u8>> = names(text).collect();
-                let keys: Vec<K> = self.places.named(&parts).into_iter().cloned().collect();
-                self.hold(keys, seen);
+                let keys = self.places.named(&parts).into_iter().cloned();
+                self.served.extend(keys.map(|key| (key, seen.clone())));
             }
         }
         Ok(())
@@ -340,6 +343,21 @@ fn before_pattern(path: &[u8]) -> &[u8] {
     };
     let slash = path.get(..first).and_then(|before| before.iter().rposition(|byte| *byte == b'/'));
     slash.and_then(|slash| path.get(..=slash)).unwrap_or_default()
+}
+
+/// What FUSE servers may open of what their words lead to. An unprivileged user can name any path in the words of a server of his own.
+pub(super) fn opened<K: Ord + Clone>(inside: &[Inside<K>], served: Vec<(K, Use)>) -> Vec<(K, Holder)> {
+    let mut first: BTreeMap<(K, u32), Use> = BTreeMap::new();
+    for (key, seen) in served {
+        first.entry((key, seen.task.process)).or_insert(seen);
+    }
+    let may_open = |((key, process), seen): ((K, u32), Use)| {
+        let target = inside.iter().find(|inside| inside.target.key == key);
+        target
+            .is_none_or(|inside| reach::may_open(process, inside))
+            .then(|| (key, words::process_holder(&seen)))
+    };
+    first.into_iter().filter_map(may_open).collect()
 }
 
 /// Looks for the files in question. Not to know is to be held (I2).

@@ -143,6 +143,10 @@ impl<'m> Ways<'m> {
             return node.clone();
         }
         let node = self.sight.node(namespace, path);
+        // Where nothing can be looked at, nothing is known for the others.
+        if namespace.window.is_none() {
+            return node;
+        }
         self.known.borrow_mut().insert(place, node.clone());
         node
     }
@@ -232,6 +236,9 @@ impl<'m> Terrain for Ground<'_, 'm> {
         if !is_touchable {
             return Err(Errno::XDEV);
         }
+        if is_reader(from, name.as_bytes()) {
+            return Err(Errno::IO);
+        }
         let place = node.place().ok_or(Errno::IO)?;
         match self.ways.node(self.namespace, place, &node.path()) {
             Node::Other => Ok(Step::Stand(Stand { node, place: None })),
@@ -252,6 +259,12 @@ impl<'m> Terrain for Ground<'_, 'm> {
         spot.levels.pop();
         Ok(spot)
     }
+}
+
+/// Whether a name in `/proc` is that of whoever reads it: the one who wrote the path meant another one than this process.
+fn is_reader(from: &Spot<'_>, name: &[u8]) -> bool {
+    let mount = from.mount();
+    mount.kind == b"proc" && from.path() == mount.point && matches!(name, b"self" | b"thread-self")
 }
 
 /// How far a path has led: a name and a mount at each level.

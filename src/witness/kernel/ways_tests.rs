@@ -82,6 +82,18 @@ fn a_path_is_followed_however_it_is_written() {
     }
 }
 
+/// conmon binds a socket as `/proc/self/fd/13/attach`, and this process has a descriptor 13 of its own.
+#[test]
+fn what_depends_on_who_asks_leads_nowhere_that_is_known() {
+    let host = namespace(1, &format!("{HOST}6 1 0:5 / /proc rw - proc proc rw\n"));
+    let ways = ways(&[("/dev/fd", "/proc/self/fd"), ("/proc/self", "77"), ("/proc/77/fd/13", "/lnk")], &[]);
+    for path in ["/proc/self/fd/13", "/proc/thread-self/fd/13", "/dev/fd/13", "//proc/./self/cwd"] {
+        assert_eq!(ways.lead(&host, b"/", path.as_bytes()), Lead::Unknown, "{path}");
+    }
+    assert_ne!(ways.lead(&host, b"/", b"/proc/77/fd"), Lead::Unknown);
+    assert_ne!(ways.lead(&host, b"/", b"/srv/self"), Lead::Unknown);
+}
+
 #[test]
 fn what_is_mounted_last_is_what_a_path_leads_to() {
     let table = "\

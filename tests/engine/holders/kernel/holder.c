@@ -11,6 +11,7 @@
 #include <sys/inotify.h>
 #include <sys/mman.h>
 #include <sys/mount.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/un.h>
@@ -71,19 +72,34 @@ int main(int count, char **words) {
         pthread_t thread;
         pthread_create(&thread, 0, own_table, 0);
         pthread_join(thread, 0);
+    } else if (is(how, "many")) {
+        /* In the middle of many others. */
+        long others = atol(words[4]);
+        struct rlimit limit;
+        check("getrlimit", getrlimit(RLIMIT_NOFILE, &limit));
+        limit.rlim_cur = limit.rlim_max;
+        check("setrlimit", setrlimit(RLIMIT_NOFILE, &limit));
+        int other = check("open", open(words[3], O_RDONLY | O_CREAT, 0600));
+        for (long number = 0; number < others; number++) {
+            check("dup", dup(other));
+            if (number == others / 2) check("open", open(path, O_RDONLY));
+        }
     } else if (is(how, "inotify")) {
         check("inotify", inotify_add_watch(check("init", inotify_init()), path, IN_ALL_EVENTS));
     } else if (is(how, "fanotify")) {
         int group = check("fanotify_init", fanotify_init(FAN_CLASS_NOTIF, O_RDONLY));
         check("fanotify_mark", fanotify_mark(group, FAN_MARK_ADD, FAN_OPEN, AT_FDCWD, path));
     } else if (is(how, "socket")) {
-        /* Relative to a directory in which the process does not stay, as daemons do; perhaps renamed when it is ready. */
+        /* Relative to a directory or descriptor that does not stay, as daemons do; perhaps renamed when it is ready. */
+        check("dup2", dup2(open(path, O_RDONLY | O_DIRECTORY), 13));
         struct sockaddr_un address = {.sun_family = AF_UNIX};
         strncpy(address.sun_path, words[3], sizeof address.sun_path - 1);
         int socket_ = check("socket", socket(AF_UNIX, SOCK_STREAM, 0));
         check("chdir", chdir(path));
         check("bind", bind(socket_, (struct sockaddr *)&address, sizeof address));
         check("listen", listen(socket_, 5));
+        for (int other = 3; other <= 13; other++)
+            if (other != socket_) close(other);
         if (count > 4) check("rename", rename(words[3], words[4]));
         check("chdir", chdir("/"));
     } else if (is(how, "erofs")) {

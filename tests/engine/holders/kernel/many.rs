@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -57,8 +57,8 @@ on_each_engine! {
         "#;
         let named = as_nobody(named, &[&engine.volume_data("two")]);
         let volgc = Volgc::configured(&engine, KEEP_IN_QUARANTINE);
-        volgc.sweep_twice();
-        assert_eq!(engine.volume_names(), Vec::<String>::new(), "{}", volgc.ok(&["report"]));
+        let told = [volgc.ok(&["sweep"]), volgc.ok(&["sweep"])];
+        assert_eq!(engine.volume_names(), Vec::<String>::new(), "{told:?}");
         drop((relative, named));
     }
 
@@ -81,6 +81,86 @@ on_each_engine! {
             assert!(told.contains(&process) && told.contains("keeps 2 volumes") && told.contains("_data"), "{told}");
         }
         drop(relative);
+        volgc.sweep_twice();
+        assert_eq!(engine.volume_names(), Vec::<String>::new());
+    }
+
+    /// Any path may be in the words of a FUSE server, and `/dev/fuse` is open to everybody on most hosts.
+    fn an_unprivileged_user_stops_nothing_with_words(engine: PrivateEngine) {
+        for name in ["one", "two"] {
+            engine.create_volume(name, &[]);
+        }
+        fs::set_permissions(engine.root(), fs::Permissions::from_mode(0o710)).unwrap();
+        let all = engine.volumes_dir().join("*");
+        let serve = |user: &str| {
+            let drop = format!("exec setpriv {user} sh -c 'echo ready; read x' sh \"$1\"");
+            let script = format!("exec 3<>/dev/fuse; {drop}");
+            Holding::start(Command::new("sh").args(["-ec", &script, "sh"]).arg(&all))
+        };
+        let volgc = Volgc::configured(&engine, KEEP_IN_QUARANTINE);
+        // Who is root may open what it is told.
+        let server = serve("--reuid=0");
+        volgc.sweep_twice();
+        assert_eq!(engine.volume_names(), ["one", "two"]);
+        drop(server);
+        let server = serve("--reuid=65534 --regid=65534 --clear-groups");
+        volgc.sweep_twice();
+        assert_eq!(engine.volume_names(), Vec::<String>::new(), "{}", volgc.ok(&["report"]));
+        drop(server);
+    }
+
+    /// Root may mount where only others are left, as systemd-nspawn and engines with user namespaces do: an overlay of a volume in a root
+    /// that has no such path.
+    fn what_root_mounted_for_an_unprivileged_user_keeps_its_volume(engine: PrivateEngine) {
+        let mut kept = Contents::new(&engine);
+        kept.volume("one");
+        fs::set_permissions(engine.root(), fs::Permissions::from_mode(0o710)).unwrap();
+        let script = r#"
+            mount -t tmpfs none /mnt; mkdir -p /mnt/root/over /mnt/root/host /mnt/low /mnt/up /mnt/work
+            mount -t overlay overlay -o "lowerdir=$1:/mnt/low" /mnt/root/over
+            for directory in bin lib lib64 usr etc proc; do mkdir -p "/mnt/root/$directory"; mount --rbind "/$directory" "/mnt/root/$directory"; done
+            mount --rbind /mnt/root /mnt/root; cd /mnt/root; pivot_root . host; busybox umount -l /host
+            exec setpriv --reuid=65534 --regid=65534 --clear-groups unshare -Ur sh -c 'echo ready; read x'
+        "#;
+        let guest = Holding::apart(script, &[&engine.volume_data("one")]);
+        let volgc = Volgc::configured(&engine, KEEP_IN_QUARANTINE);
+        volgc.sweep_twice();
+        kept.assert_untouched();
+        assert_eq!(volgc.reason_of("one"), "held", "{}", volgc.ok(&["explain", "one"]));
+        drop(guest);
+        volgc.sweep_twice();
+        assert_eq!(engine.volume_names(), Vec::<String>::new());
+    }
+
+    /// In silence, one mount more could keep a host from ever being cleaned.
+    fn whoever_keeps_more_than_a_few_is_named(engine: PrivateEngine) {
+        let mut kept = Contents::new(&engine);
+        let names: Vec<String> = (0..7).map(|number| format!("v{number}")).collect();
+        for name in &names {
+            kept.volume(name);
+        }
+        let data: Vec<_> = names.iter().map(|name| engine.volume_data(name)).collect();
+        let volgc = Volgc::configured(&engine, KEEP_IN_QUARANTINE);
+        let assert_named = |what: &str| {
+            volgc.sweep_twice();
+            kept.assert_untouched();
+            let swept = volgc.run(&["sweep"]);
+            for told in [volgc.ok(&["report"]), volgc.ok(&["check"]), swept.stderr] {
+                assert!(told.contains("keep 7 volumes") && told.contains(what), "{told}");
+            }
+        };
+        let shown = r#"mount -t tmpfs none /mnt; for data; do mkdir -p /mnt"$data"; mount --bind "$data" /mnt"$data"; done; echo ready; read x"#;
+        let paths: Vec<&Path> = data.iter().map(PathBuf::as_path).collect();
+        let one = Holding::apart(shown, &paths);
+        assert_named(&format!("process {} sh", one.0.id()));
+        drop(one);
+        let over = engine.dir().join("over");
+        fs::create_dir(&over).unwrap();
+        let layers: Vec<_> = data.iter().map(|data| data.display().to_string()).collect();
+        let layers = format!("lowerdir={}", layers.join(":"));
+        let over = mount(&["-t", "overlay", "overlay", "-o", &layers].map(Path::new), &over);
+        assert_named("mount namespace");
+        drop(over);
         volgc.sweep_twice();
         assert_eq!(engine.volume_names(), Vec::<String>::new());
     }
@@ -132,7 +212,7 @@ on_each_engine! {
         let volgc = Volgc::configured(&engine, KEEP_IN_QUARANTINE);
         volgc.sweep_twice();
         assert_eq!(engine.volume_names(), ["used"], "{}", volgc.ok(&["report"]));
-        assert!(volgc.ok(&["report"]).contains("agent binds /"), "who reads everything is named");
+        assert!(volgc.ok(&["report"]).contains("agent binds /, which lies above every volume"), "who reads everything is named");
         kept.assert_untouched();
         drop((over, pool, device, holding));
     }

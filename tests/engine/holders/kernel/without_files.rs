@@ -31,10 +31,12 @@ on_each_engine! {
     fn a_socket_that_listens_in_a_volume_keeps_it(engine: PrivateEngine) {
         engine.create_volume(&held(&engine), &[]);
         let data = engine.volume_data(&held(&engine));
-        // By an absolute path, by one relative to a directory that was left, and renamed since.
-        let [whole, relative, before, after] = ["whole", "relative", "before", "after"].map(|name| own(&engine, name));
+        // By an absolute path, by one relative to a directory that was left, renamed since, and by a descriptor, as conmon does.
+        let [whole, relative, before, after, attach] =
+            ["whole", "relative", "before", "after", "attach"].map(|name| own(&engine, name));
+        let attach = format!("/proc/self/fd/13/{attach}");
         let inside = |name: &str| data.join(name).display().to_string();
-        for words in [&[inside(&whole).as_str()][..], &[&relative], &[&inside(&before), &after]] {
+        for words in [&[inside(&whole).as_str()][..], &[&relative], &[&inside(&before), &after], &[&attach]] {
             let mut kept = Contents::new(&engine);
             let holding = Holding::path(&engine, "socket", &data, words);
             kept.note_volume(&held(&engine));
