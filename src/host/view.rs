@@ -39,6 +39,8 @@ pub struct View {
     /// What is mounted last at a point, by its mount ID, where another than this kernel answers for the files.
     points: HashMap<PathBuf, u64>,
     servers: HashMap<u64, Server>,
+    /// Where something is mounted only when somebody goes there.
+    on_demand: Vec<PathBuf>,
     given_up: Mutex<GivenUp>,
 }
 
@@ -69,11 +71,22 @@ impl View {
         let served =
             |mount: &MountLine| server(&mount.kind).filter(|server| !is_home(mount) && is_alike(server));
         let servers = mounts.iter().filter_map(|mount| Some((mount.id, served(mount)?))).collect();
+        let as_path = |point: &Vec<u8>| PathBuf::from(OsString::from_vec(point.clone()));
+        let is_on_demand = |mount: &&MountLine| mount.kind == b"autofs";
+        let on_demand = mounts.iter().filter(is_on_demand).map(|mount| as_path(&mount.point)).collect();
         let points = mounts
             .into_iter()
             .map(|mount| (PathBuf::from(OsString::from_vec(mount.point)), mount.id))
             .collect();
-        Ok(Self { process, root: Arc::new(root), root_place, points, servers, given_up: Mutex::default() })
+        Ok(Self {
+            process,
+            root: Arc::new(root),
+            root_place,
+            points,
+            servers,
+            on_demand,
+            given_up: Mutex::default(),
+        })
     }
 
     /// The process.
@@ -128,6 +141,19 @@ impl View {
     fn open(&self, path: &Path, flags: OFlags) -> rustix::io::Result<OwnedFd> {
         let flags = flags | OFlags::RDONLY | OFlags::CLOEXEC;
         rustix::fs::openat2(&self.root, path, flags, Mode::empty(), ResolveFlags::IN_ROOT)
+    }
+
+    /// Takes a step without following a link. What is mounted on demand (autofs) is mounted by it, as it is for whoever starts a container
+    /// with the path: an `O_PATH` alone leaves the empty directory.
+    fn open_step(&self, from: &OwnedFd, name: &CString, path: Option<&Path>) -> rustix::io::Result<OwnedFd> {
+        let open = |flags| rustix::fs::openat(from, name.as_c_str(), flags, Mode::empty());
+        if path.is_some_and(|path| self.on_demand.iter().any(|point| path.starts_with(point))) {
+            match open(LOOK | OFlags::DIRECTORY) {
+                Err(Errno::NOTDIR) => {}
+                opened => return opened,
+            }
+        }
+        open(LOOK)
     }
 
     /// Whether a file is the root of a mount that another serves. The path tells whether it is worth asking the kernel.
@@ -215,7 +241,7 @@ impl Terrain for View {
 
     fn step(&self, from: &Self::Node, name: &OsStr, path: Option<&Path>) -> rustix::io::Result<Found> {
         let name = CString::new(name.as_bytes()).map_err(|_| Errno::NOENT)?;
-        let file = rustix::fs::openat(from, name.as_c_str(), LOOK, Mode::empty())?;
+        let file = self.open_step(from, &name, path)?;
         // What is a mount point is not looked at: its server may be gone, and never answer.
         if self.is_served(path, file.as_fd()) {
             return Ok(Step::Stand(Stand { node: Arc::new(file), place: None }));
