@@ -119,6 +119,11 @@ impl Inventory {
         Ok(Self { taken_at, engine, volumes, references, entry_holders, notes, odd, alerts, passers })
     }
 
+    /// One thing more that an administrator has to know.
+    pub fn alert(&mut self, alert: String) {
+        self.alerts.push(alert);
+    }
+
     /// The same, with the volumes whose names cannot be used.
     #[must_use]
     pub fn with_odd(mut self, mut odd: Vec<OddVolume>) -> Self {

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use super::volume::VolumeName;
 
 /// What such labels begin with. An operator's own labels say what the data is, and stay with it.
-const OF_THE_NAME: [&str; 5] = [
+const OF_THE_NAME: [&str; 8] = [
     // Docker's own (`docs.docker.com`, "Docker object labels"): Compose, which from 5.4 on deletes by label alone; stacks; the mark of
     // an anonymous volume, by which `docker volume prune` goes from 23.0 on.
     "com.docker.",
@@ -16,6 +16,11 @@ const OF_THE_NAME: [&str; 5] = [
     "io.podman.compose.",
     // Testcontainers: its reaper deletes what has the label of a session that has ended.
     "org.testcontainers",
+    // `minikube delete` (minikube `pkg/drivers/kic/oci/types.go`).
+    "created_by.minikube.sigs.k8s.io",
+    "name.minikube.sigs.k8s.io",
+    // GitLab Runner (`clear-docker-cache`).
+    "com.gitlab.gitlab-runner.",
 ];
 
 /// The labels of a volume that becomes another one.
@@ -55,6 +60,8 @@ mod tests {
             "com.docker.compose.project",
             "com.docker.stack.namespace",
             "com.docker.volume.anonymous",
+            "com.gitlab.gitlab-runner.type",
+            "created_by.minikube.sigs.k8s.io",
             "io.podman.compose.project",
             "org.testcontainers",
             "org.testcontainers.session-id",

@@ -237,11 +237,12 @@ impl LedgerState {
             .is_some_and(|volume| volume.class != Class::Unlisted && volume.identity.is_same(&identity));
         let is_held = inventory.lasting_references(&manifest.name).next().is_some()
             || self.is_held(now, |target| target.is_on_volume(&manifest.name));
-        // The record is forgotten when the volume is marked, which it is only when nothing holds it.
-        let was_held = self
-            .volumes
-            .get(&manifest.name)
-            .is_some_and(|record| record.unreferenced.is_none() || !record.identity.is_same(&identity));
+        // The record is forgotten when the volume is marked, which it is only when nothing holds it. A clock without a sighting was set
+        // back by a use between the two sweeps.
+        let was_held = self.volumes.get(&manifest.name).is_some_and(|record| {
+            record.unreferenced.as_ref().is_none_or(|clock| clock.sightings == 0)
+                || !record.identity.is_same(&identity)
+        });
         !is_there || is_held || was_held
     }
 }

@@ -102,6 +102,26 @@ impl Noted {
         }
     }
 
+    /// What is said of a ledger whose clocks start anew: two that take turns would collect nothing, in silence.
+    pub fn told(&self, standing: Standing) -> Option<String> {
+        let when = match self {
+            Self::Known(note) => format!(" at {}", note.at.wall.format("%Y-%m-%d %H:%MZ")),
+            Self::Nothing | Self::Unreadable(_) => String::new(),
+        };
+        let which = match standing {
+            Standing::Same => return None,
+            Standing::Older => format!("an older copy of the one that was used here last{when}"),
+            Standing::Other => format!("not the one that was used here last{when}"),
+            Standing::Unknown => {
+                "perhaps not the one that was used here last, as its note cannot be read".to_owned()
+            }
+        };
+        Some(format!(
+            "the ledger is {which}, so every clock starts anew. If two volgc work on this docker root, stop one of them, or give \
+             both the same --state-dir: with two ledgers nothing ever becomes due"
+        ))
+    }
+
     /// Whether holds may be missing from a ledger that is not the one that was noted.
     pub fn may_miss_holds(&self) -> bool {
         match self {

@@ -214,6 +214,22 @@ impl Tracker {
         std::mem::take(&mut self.news)
     }
 
+    /// What was drained happened all the same: it could not be written down.
+    pub fn put_back(&mut self, older: News) {
+        for (volume, by) in older.uses {
+            self.news.used(volume, by);
+        }
+        for (known, older) in [(&mut self.news.made, older.made), (&mut self.news.removed, older.removed)] {
+            for (volume, at) in older {
+                let newest = known.entry(volume).or_insert(at);
+                *newest = at.max(*newest);
+            }
+        }
+        for (container, at) in older.unknown {
+            self.news.unknown.entry(container).or_insert(at);
+        }
+    }
+
     /// Whether anything happened.
     pub fn has_news(&self) -> bool {
         !self.news.is_empty()

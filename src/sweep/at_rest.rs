@@ -288,13 +288,14 @@ fn used_in_quarantine(used: &Touched) -> String {
     )
 }
 
-/// The data of an entry; none when it is not there, or is not what the manifest names: then it is not deleted anyway.
+/// The data of an entry; none when it is not there, or is not what the manifest names: then it is not deleted anyway. Both are asked as
+/// the deletion asks them, or it would delete what was not looked through: without birth times our own rename changed the rest.
 fn open_entry(root: &VolumesDir, manifest: &Manifest) -> Result<Option<OwnedFd>, String> {
     let shown = |error: QuarantineError| error.to_string();
     let quarantine = QuarantineDir::open_existing(root.root(), root.root_path()).map_err(shown)?;
     let Some(quarantine) = quarantine else { return Ok(None) };
     match quarantine.data_facts(&manifest.entry) {
-        Ok(Some(facts)) if facts.is_directory && facts.identity.is_same(&manifest.data_directory) => {}
+        Ok(Some(facts)) if facts.is_directory && facts.identity.is_same_inode(&manifest.data_directory) => {}
         Ok(Some(_) | None) | Err(QuarantineError::Io { source: Errno::NOENT, .. }) => return Ok(None),
         Err(error) => return Err(shown(error)),
     }

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 
 use chrono::{DateTime, TimeDelta, Utc};
 
+use super::lineage;
 use super::mover::StepError;
 use super::written::hold_line;
 use crate::gc::entry::{Entry, Manifest};
@@ -102,6 +103,37 @@ pub async fn catch_up(engine: &Engine, ledger: &mut Ledger, passing: &[Passing])
     }
 }
 
+/// Takes up what the engine told a service, and says how far that followed it. What cannot be written down is kept by the ledger in hand
+/// for this sweep, and by the inbox for the time after it.
+pub async fn take_up(
+    engine: &Engine,
+    inbox: &Inbox,
+    ledger: &mut Ledger,
+    passing: &[Passing],
+) -> Result<Watch, StepError> {
+    let mut news = inbox.news();
+    if news.is_empty() {
+        return Ok(inbox.watch());
+    }
+    if let Err(error) = complete(engine, inbox, &mut news, passing).await {
+        tracing::debug!(%error, "cannot ask for the volumes of new containers");
+    }
+    let root = ledger.read()?.engine.map(|engine| engine.root);
+    let heeded = heed(&news, ledger, root.as_deref());
+    if heeded.is_err() || ledger.blocked().is_some() {
+        inbox.put_back(news);
+    }
+    match heeded {
+        Ok(()) => Ok(inbox.watch()),
+        Err(StepError::Ledger(error)) => Err(StepError::Ledger(error)),
+        // As above: none of that time counts.
+        Err(error) => {
+            tracing::debug!(%error, "what the engine told cannot be taken up");
+            Ok(Watch::Events(Vec::new()))
+        }
+    }
+}
+
 /// Puts the news into the ledger. `root` is the docker root of the last look; without one nothing is known of the quarantine.
 pub fn heed(news: &News, ledger: &mut Ledger, root: Option<&str>) -> Result<(), StepError> {
     let entries = if news.made.is_empty() { Vec::new() } else { read_entries(root)? };
@@ -127,6 +159,11 @@ pub fn heed(news: &News, ledger: &mut Ledger, root: Option<&str>) -> Result<(), 
 /// A hold ends with its volume. What has the name and is the very directory that the hold was given to was not removed.
 fn drop_holds(news: &News, ledger: &mut Ledger, root: &str) -> Result<(), StepError> {
     let volumes = VolumesDir::open(root).map_err(|error| StepError::Refused(error.to_string()))?;
+    // I11: what was removed from another root, as one below a disk that is not mounted, is not what the hold is on.
+    let (known, found) = (ledger.read()?.places, lineage::find(Some(&volumes))?.places);
+    if known.zip(found).is_none_or(|(known, found)| found.differ_from(&known)) {
+        return Ok(());
+    }
     let is_removed = |hold: &Hold| match &hold.target {
         HoldTarget::Volume { name, identity } => {
             let is_told = news.removed.get(name).is_some_and(|at| *at > hold.given_at);

@@ -148,6 +148,9 @@ pub async fn look(
     }
     let found = lineage::find(observation.directory.as_deref())?;
     let standing = found.noted.standing(before, &at);
+    if let Some(alert) = found.noted.told(standing) {
+        observation.inventory.alert(alert);
+    }
     let places = found.places;
     // What the brakes compare with is what is remembered, even of a ledger whose clocks are not believed: it can only keep more.
     let remembered = before;

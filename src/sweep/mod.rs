@@ -133,6 +133,15 @@ fn no_moves(why: &LedgerError) -> String {
     format!("nothing is moved while the ledger cannot be written: {}", why.told())
 }
 
+/// I15: whether a step may be taken while the ledger cannot be written. What is quarantined in place frees nothing, and whether it was
+/// used meanwhile is not remembered.
+fn frees_space(step: &Step, look: &Look) -> bool {
+    let Step::Delete(id) = step else { return false };
+    !look.quarantine.entries.iter().any(
+        |entry| matches!(entry, Entry::Known(manifest) if manifest.entry == *id && manifest.state.is_in_place()),
+    )
+}
+
 /// What the steps of a pass are taken by, under the lock.
 struct Pass<'a> {
     order: &'a Order,
@@ -203,7 +212,7 @@ impl Sweeper<'_> {
             }
             return Ok(self.nothing_done(first));
         };
-        self.sweep_locked(order, &root, first, &walks, locked, &watch).await
+        self.sweep_locked(order, &root, first, &walks, locked).await
     }
 
     fn nothing_done(&self, look: Look) -> Swept {
@@ -225,10 +234,16 @@ impl Sweeper<'_> {
         Ok(recovered)
     }
 
-    /// Who watched since the last sweep. A sweep that nobody watched for takes up first what the engine still knows of that time.
+    /// Who watched since the last sweep, after what is known of that time was taken up: what the engine told, or still knows.
     async fn watch(&mut self) -> Result<Watch, SweepError> {
         match self.watching {
-            Watching::Service(inbox) => Ok(inbox.watch()),
+            Watching::Service(inbox) => {
+                let stop = self.stop.clone();
+                tokio::select! {
+                    watch = heed::take_up(self.engine.reading(), inbox, self.ledger, &self.settings.policy.passing) => Ok(watch?),
+                    () = stop.cancelled() => Err(SweepError::Stopped),
+                }
+            }
             Watching::Nobody => {
                 let stop = self.stop.clone();
                 tokio::select! {
@@ -256,11 +271,12 @@ impl Sweeper<'_> {
         first: Look,
         walks: &Walks,
         locked: Locked,
-        watch: &Watch,
     ) -> Result<Swept, SweepError> {
         let recovered = self.mover(root, &first, &locked.directory)?.recover().await?;
         let mut done = self.restart_clocks(&walks.findings)?;
         done.extend(self.mark_touched(&walks.findings, &locked.directory, order));
+        // The walks and the lock may have taken hours, in which something was used and let go again.
+        let watch = &self.watch().await?;
         // The quarantine directory may be new, and made by us.
         let places = first.ledger.places;
         let look = self.look(order, watch, LedgerState { places, ..self.ledger.read()? }).await?;
@@ -311,7 +327,7 @@ impl Sweeper<'_> {
                 taken.stopped = true;
                 break;
             }
-            if halt.is_some() && !matches!(step, Step::Delete(_)) {
+            if halt.is_some() && !frees_space(&step, pass.look) {
                 taken.halted.clone_from(&halt);
                 continue;
             }

@@ -12,6 +12,7 @@ use crate::host::directory;
 use crate::host::engine::Engine;
 use crate::host::engine::wire::{Container, Info, Volume};
 use crate::host::engine_files::{self, Open};
+use crate::host::engine_owner;
 use crate::host::volumes_dir::VolumesDir;
 
 /// What 20.10 tells as the change time of `_data` when there is none: year 1.
@@ -31,8 +32,8 @@ pub enum Standing {
 
 /// Whose root this is.
 ///
-/// Container IDs are random, so one container directory that is here proves it. Without containers the list of volumes does, which
-/// the engine has open; where that cannot be seen, the engine's ID on disk (`engine-id`, Docker 24 and later), else a volume whose
+/// Container IDs are random, so one container directory that is here proves it, unless the engine has the list of volumes of another
+/// root open: then this is a copy. Without containers that list proves it; where that cannot be seen, the engine's ID on disk (`engine-id`, Docker 24 and later), else a volume whose
 /// time of change is the one the engine tells. A root without any volume needs no proof: there is nothing of the engine's to move.
 pub fn standing(
     engine: &Engine,
@@ -42,8 +43,10 @@ pub fn standing(
     volumes: &[Volume],
     index: &VolumeIndex,
 ) -> Standing {
-    if containers.is_empty()
-        && let Some(socket) = engine.endpoint().local_socket()
+    // Where the engine has containers, their directories prove it, if this is no copy of them: nobody has the list in that open.
+    let is_in_use = || matches!(engine_owner::process_of(root.volumes()), Ok(Some(_)));
+    if let Some(socket) = engine.endpoint().local_socket()
+        && (containers.is_empty() || !is_in_use())
     {
         let here = root.root_path().display();
         match engine_files::database(socket, root.volumes()) {

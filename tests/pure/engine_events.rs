@@ -63,6 +63,27 @@ fn record(ledger: &LedgerState) -> &VolumeRecord {
     &ledger.volumes[&name("db")]
 }
 
+/// What could not be written down is not forgotten, and nothing older replaces what is newer.
+#[test]
+fn what_is_put_back_is_told_again_with_what_came_since() {
+    let mut tracker = Tracker::default();
+    let removed = |minutes| Event::Removed { volume: name("db"), at: at(minutes) };
+    for event in [container("c1", Doing::Created, 1), mounted("c2", 2), removed(3)] {
+        tracker.take(event);
+    }
+    let older = tracker.drain();
+    assert!(!tracker.has_news());
+    tracker.put_back(older.clone());
+    assert_eq!(tracker.drain(), older);
+    for event in [mounted("c3", 5), removed(6)] {
+        tracker.take(event);
+    }
+    tracker.put_back(older);
+    let told = tracker.drain();
+    assert_eq!((told.uses[&name("db")].seen_at, told.removed[&name("db")]), (at(5), at(6)));
+    assert!(told.unknown.contains_key("c1"));
+}
+
 #[test]
 fn a_use_between_two_sweeps_sets_the_clock_back_and_is_remembered() {
     let first = swept(&swept(&LedgerState::default(), false, 0), false, 60);

@@ -179,7 +179,12 @@ impl<'a> Passes<'a> {
     async fn take_up(&self, mail: Mail) -> Result<(), CliError> {
         let Mail { connected, mut news } = mail;
         if !news.is_empty() {
-            self.write_down(&mut news).await?;
+            let written = self.write_down(&mut news).await;
+            if !matches!(written, Ok(true)) {
+                // A use that is forgotten would be time that nobody used the volume.
+                self.inbox.put_back(news);
+            }
+            written?;
         }
         if connected {
             self.status.send_modify(|status| status.engine_reachable = Some(true));
@@ -188,7 +193,8 @@ impl<'a> Passes<'a> {
         Ok(())
     }
 
-    async fn write_down(&self, news: &mut News) -> Result<(), CliError> {
+    /// Whether it is written: without room it is kept by this ledger alone, which ends here.
+    async fn write_down(&self, news: &mut News) -> Result<bool, CliError> {
         if !news.unknown.is_empty() {
             let engine = self.context.engine(&self.settings()).await?;
             let passing = &self.settings().policy.passing;
@@ -198,7 +204,8 @@ impl<'a> Passes<'a> {
         }
         let mut ledger: Ledger = self.context.ledger()?;
         let root = self.root.borrow().clone();
-        heed::heed(news, &mut ledger, root.as_deref()).map_err(|error| CliError::Sweep(error.into()))
+        heed::heed(news, &mut ledger, root.as_deref()).map_err(|error| CliError::Sweep(error.into()))?;
+        Ok(ledger.blocked().is_none())
     }
 }
 

@@ -90,6 +90,16 @@ impl Inbox {
         Mail { connected: std::mem::take(&mut state.connected), news: state.tracker.drain() }
     }
 
+    /// Takes what happened alone.
+    pub fn news(&self) -> News {
+        self.state().tracker.drain()
+    }
+
+    /// Puts back what could not be written down, for whoever asks next. Nobody is woken: there is nothing new.
+    pub fn put_back(&self, news: News) {
+        self.state().tracker.put_back(news);
+    }
+
     /// Who watched until now: this service as far as it followed the events, or nobody where the engine tells of none.
     pub fn watch(&self) -> Watch {
         let state = self.state();

@@ -186,12 +186,18 @@ proptest! {
     /// a link to anywhere, a directory or nothing.
     #[test]
     fn what_is_hidden_holds_no_less_than_what_could_be_there(
-        (fake, links) in hosts(), text in texts(), which in any::<prop::sample::Index>(), target in texts()
+        (fake, links) in hosts(), text in texts(), which in any::<prop::sample::Index>(), target in texts(),
+        is_value in any::<bool>(), refusal in prop::sample::select(vec![Errno::ACCESS, Errno::TIMEDOUT, Errno::IO])
     ) {
         prop_assume!(!links.is_empty());
         let place = which.get(&links);
-        let claim = [Claim::new(Target::Text(Text::Path(PathBuf::from(text))), holder("c"))];
-        let hidden = held(&fake.with(place, Kind::Refused(Errno::ACCESS)), &claim);
+        let text = if is_value {
+            Text::Value(format!("upperdir=/srv,lowerdir={text}:/nowhere"))
+        } else {
+            Text::Path(PathBuf::from(text))
+        };
+        let claim = [Claim::new(Target::Text(text), holder("c"))];
+        let hidden = held(&fake.with(place, Kind::Refused(refusal)), &claim);
         let ways = [Kind::Directory, Kind::File, Kind::Link(PathBuf::from(target)), Kind::Refused(Errno::NOENT)];
         for way in ways {
             let known: BTreeSet<_> = held(&fake.with(place, way.clone()), &claim);

@@ -54,7 +54,7 @@ on_each_engine! {
         engine.docker(&["create", "--name", "bound", "-v", &bound, "bb", "cat", "/data/PG_VERSION"]);
         engine.stop();
         let real = engine.dir().join("real");
-        fs::rename(engine.root(), &real).unwrap();
+        engine.move_root(&real);
         symlink("real", engine.root()).unwrap();
         engine.restart();
         engine.docker(&["start", "named"]);

@@ -18,7 +18,7 @@ fn copy_root(engine: &PrivateEngine) {
     engine.stop();
     let root = engine.root();
     let old = root.with_extension("old");
-    fs::rename(&root, &old).unwrap();
+    engine.move_root(&old);
     run("cp", &["-a", old.to_str().unwrap(), root.to_str().unwrap()]);
     run("rm", &["-r", old.to_str().unwrap()]);
     engine.restart();
@@ -139,6 +139,32 @@ on_each_engine! {
         assert_eq!(engine.volume_names(), ["held"]);
     }
 
+    /// The machine comes up without its disk: what is made and removed below the mount point is none of the volumes on the disk.
+    fn a_hold_outlives_what_happens_while_its_disk_is_not_mounted(version: Version) {
+        let engine = PrivateEngine::builder(version).without_images().start();
+        engine.create_volume("db", &[]);
+        let volgc = Volgc::configured(&engine, NO_GRACE);
+        volgc.ok(&["hold", "db", "--reason", "audit"]);
+        volgc.ok(&["sweep"]);
+        engine.stop();
+        let (root, disk) = (engine.root(), engine.root().with_extension("disk"));
+        engine.move_root(&disk);
+        engine.restart();
+        engine.create_volume("db", &[]);
+        engine.json("DELETE", "/volumes/db", None);
+        volgc.refused(&["sweep"]);
+        volgc.refused(&["sweep"]);
+        engine.stop();
+        engine.move_root(&root.with_extension("below"));
+        fs::rename(&disk, &root).unwrap();
+        engine.restart();
+        assert!(volgc.ok(&["holds"]).contains("audit"), "{}", volgc.ok(&["history"]));
+        for _ in 0..3 {
+            volgc.run(&["sweep"]);
+        }
+        assert_eq!(engine.volume_names(), ["db"]);
+    }
+
     /// Without a hold nothing can be missing, and a lost ledger only delays (I9).
     fn a_ledger_that_was_lost_only_delays(engine: PrivateEngine) {
         engine.create_volume("db", &[]);
@@ -180,6 +206,28 @@ on_each_engine! {
         drop(mounted);
         let told = [volgc.ok(&["sweep"]), volgc.ok(&["sweep"])];
         assert_eq!(volgc.quarantined_names(), ["db"], "what is the engine's is taken: {told:?}");
+    }
+
+    /// A copy of the whole root has the directories of its containers, too. It is not what the engine has open.
+    fn a_copy_that_was_mounted_over_the_engines_root_is_left_alone(version: Version) {
+        let engine = PrivateEngine::start(version);
+        engine.create_volume("db", &[]);
+        engine.docker(&["create", "--name", "app", "bb", "true"]);
+        let root = engine.root();
+        let disk = root.with_extension("disk");
+        run("cp", &["-a", root.to_str().unwrap(), disk.to_str().unwrap()]);
+        let data = disk.join("volumes/db/_data");
+        fs::write(data.join("precious"), "precious").unwrap();
+        let mounted = Mounted::over(&engine, &disk);
+        let volgc = Volgc::configured(&engine, NO_GRACE);
+        for _ in 0..3 {
+            let told = volgc.refused(&["sweep"]);
+            assert!(told.contains("root not here") && told.contains("mounted over"), "{told}");
+        }
+        assert_eq!(fs::read_to_string(data.join("precious")).unwrap(), "precious");
+        drop(mounted);
+        volgc.sweep_twice();
+        assert_eq!(volgc.quarantined_names(), ["db"]);
     }
 }
 

@@ -177,6 +177,26 @@ on_each_engine! {
         kept.assert_untouched();
     }
 
+    /// Each night, and no sweep ever meets it.
+    fn what_used_it_between_two_sweeps_starts_its_grace_period_anew(engine: PrivateEngine) {
+        let behind = bound(&engine, "mount");
+        let mut kept = Contents::new(&engine);
+        kept.note(&behind);
+        let volgc = Volgc::configured(&engine, &IN_PLACE.replace("delete_after = \"0s\"", "delete_after = \"6s\""));
+        volgc.sweep_twice();
+        let begun = volgc.entry_of("mount");
+        volgc.ok(&["sweep"]);
+        std::thread::sleep(std::time::Duration::from_secs(7));
+        engine.docker(&["run", "--rm", "--network", "none", "-v", "mount:/data", "bb", "true"]);
+        volgc.ok(&["sweep"]);
+        assert_eq!(engine.volume_names(), ["mount"], "removed a moment after its last use");
+        assert_eq!(volgc.entry_of("mount")["entry"], begun["entry"]);
+        kept.assert_untouched();
+        std::thread::sleep(std::time::Duration::from_secs(7));
+        volgc.ok(&["sweep"]);
+        assert_eq!(engine.volume_names(), Vec::<String>::new());
+    }
+
     fn a_name_used_again_is_another_volume(engine: PrivateEngine) {
         bound(&engine, "mount");
         let volgc = Volgc::configured(&engine, &staying());

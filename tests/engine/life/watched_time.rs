@@ -3,7 +3,7 @@
 use std::thread::sleep;
 use std::time::Duration;
 
-use harness::{PrivateEngine, Volgc, on_each_engine};
+use harness::{PrivateEngine, Resting, Volgc, on_each_engine};
 use rusqlite::Connection;
 
 /// A grace period of seconds, which stand for days.
@@ -43,6 +43,21 @@ fn overrun(engine: &PrivateEngine) {
 }
 
 on_each_engine! {
+    /// The walks through what is due may take hours, and others may have the lock.
+    fn a_use_between_a_look_and_its_steps_sets_the_clock_back(engine: PrivateEngine) {
+        for name in ["used", "quiet"] {
+            engine.create_volume(name, &[]);
+        }
+        let volgc = Volgc::configured(&engine, &SECONDS.replace("\"4s\"", "\"10s\""));
+        volgc.sweep_twice();
+        sleep(Duration::from_secs(11));
+        let resting = Resting::start(&volgc, "lock.file", "", &["sweep"]);
+        engine.docker(&["run", "--rm", "--network", "none", "-v", "used:/data:ro", "bb", "true"]);
+        let output = resting.end();
+        assert!(output.status.success(), "{}", harness::show(&output));
+        assert_eq!(engine.volume_names(), ["used"], "{}", harness::show(&output));
+    }
+
     /// Nobody watched for longer than the grace period, and the volume was used a moment ago.
     fn a_use_between_two_sweeps_sets_the_clock_back(engine: PrivateEngine) {
         for name in ["used", "quiet"] {

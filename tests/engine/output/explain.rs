@@ -173,7 +173,7 @@ on_each_engine! {
         let other = Volgc::new(&engine);
         configure(&other, "enforce", "0s", "2");
         engine.stop();
-        std::fs::rename(engine.root(), engine.dir().join("moved")).unwrap();
+        engine.move_root(&engine.dir().join("moved"));
         std::os::unix::fs::symlink("moved", engine.root()).unwrap();
         engine.restart();
         let story = volgc.ok(&["explain", "ci-busy"]);

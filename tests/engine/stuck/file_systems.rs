@@ -92,6 +92,25 @@ on_each_engine! {
         assert_eq!((engine.volume_names(), volgc.entries()), (Vec::new(), Vec::<Value>::new()));
     }
 
+    /// There, too, what something used in quarantine stays (I3).
+    fn without_birth_times_what_is_used_in_quarantine_is_kept(version: Version) {
+        let engine = engine_on(version, NO_BIRTH_TIME);
+        let volgc = Volgc::configured(&engine, &config("enforce", ""));
+        for name in ["used", "quiet"] {
+            volume(&engine, name);
+        }
+        sleep(A_SECOND);
+        volgc.ok(&["quarantine", "used", "quiet"]);
+        sleep(A_SECOND);
+        let used = engine.quarantined_data(&volgc.entry_id_of("used"));
+        fs::write(used.join("PG_VERSION"), "16\n").unwrap();
+        for _ in 0..2 {
+            volgc.ok(&["sweep"]);
+        }
+        assert_eq!(volgc.quarantined_names(), ["used"]);
+        assert_eq!(volgc.entry_of("used")["reason"], "touched");
+    }
+
     /// A move that is undone leaves the volume what it was, for whoever had a crash in the middle of it.
     fn without_birth_times_an_interrupted_move_is_undone(version: Version) {
         let engine = engine_on(version, NO_BIRTH_TIME);

@@ -377,6 +377,17 @@ impl PrivateEngine {
         }
     }
 
+    /// Renames the docker root of an engine that was stopped. It binds its root to itself, and that may be seen a moment longer.
+    #[track_caller]
+    pub fn move_root(&self, to: &Path) {
+        let root = self.root();
+        super::wait_until("the docker root can be renamed", || match fs::rename(&root, to) {
+            Ok(()) => true,
+            Err(error) if error.kind() == std::io::ErrorKind::ResourceBusy => false,
+            Err(error) => panic!("{} cannot be renamed: {error}", root.display()),
+        });
+    }
+
     /// Stops the daemon if it runs, and starts it again over the same data.
     pub fn restart(&self) {
         self.stop();

@@ -58,7 +58,7 @@ on_each_engine! {
     fn the_docker_root_is_a_link(engine: PrivateEngine) {
         engine.stop();
         let real = engine.dir().join("real");
-        fs::rename(engine.root(), &real).unwrap();
+        engine.move_root(&real);
         symlink("real", engine.root()).unwrap();
         engine.restart();
         assert_eq!(engine.docker(&["info", "--format", "{{.DockerRootDir}}"]), real.display().to_string());
