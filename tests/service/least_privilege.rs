@@ -328,6 +328,10 @@ fn many_holders_end(granted: &mut Granted<'_>) {
                 granted.ok(&[&words[..], &[idle.as_str()], more].concat());
             }
             "restore" => drop(granted.ok(&[words[0], &old])),
+            "release" => {
+                granted.volgc.ok(&["hold", &idle, "--reason", "a test"]);
+                granted.ok(&[words[0], &idle]);
+            }
             "delete" => {
                 let entry = granted.volgc.entry_id_of(&old);
                 granted.ok(&[words[0], "--yes", &entry]);

@@ -241,11 +241,16 @@ on_each_engine! {
     fn without_cap_sys_ptrace_it_refuses(engine: PrivateEngine) {
         engine.create_volume("mounted", &[]);
         let _mounted = Elsewhere::mount(&engine.volume_data("mounted"), &engine.dir().join("ready"));
+        let link = engine.dir().join("link");
+        std::os::unix::fs::symlink(engine.volume_data("mounted"), &link).unwrap();
+        engine.docker(&["create", "-v", &format!("{}:/data", link.display()), "bb", "true"]);
         let volgc = Volgc::configured(&engine, NO_GRACE);
         for command in [&["sweep"][..], &["report"], &["check"]] {
             let output = confined(&volgc, "CAP_SYS_PTRACE", command);
             let text = show(&output);
             assert!(output.status.code() == Some(4) && text.contains("CAP_SYS_PTRACE"), "{command:?}: {text}");
+            // Nobody is sent to mend a path that is not broken.
+            assert!(!text.contains("Mend the path") && !text.contains("/proc/1/root"), "{command:?}: {text}");
         }
         assert!(engine.volume_data("mounted").is_dir());
     }

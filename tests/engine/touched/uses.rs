@@ -215,6 +215,18 @@ fn of_mounts() -> Vec<Kind> {
             act: go,
         },
         Kind {
+            name: "reads through a read-only mount",
+            volume: "read-only",
+            prepare: |below, data| {
+                let user = mounted(below, "read-only", |place| {
+                    ["--bind", &text(data), place].map(str::to_owned).to_vec()
+                });
+                run("mount", &["-o", "remount,bind,ro", &text(&user.place)]);
+                user
+            },
+            act: |user, _| drop(fs::read(user.place.join("f")).unwrap()),
+        },
+        Kind {
             name: "reads the lower layer of an overlay",
             volume: "overlay-lower",
             prepare: |below, data| {

@@ -47,6 +47,31 @@ on_each_engine! {
         assert_eq!(engine.docker(&["start", "--attach", "app"]), "15");
     }
 
+    /// So do the layers of an overlay.
+    fn relative_layers_hold_what_they_lead_to(engine: PrivateEngine) {
+        let directory = std::fs::read_link(format!("/proc/{}/cwd", engine.pid().unwrap())).unwrap();
+        let up = "../".repeat(directory.components().count() - 1);
+        for layer in ["lower", "upper"] {
+            put(&engine, layer);
+        }
+        let place = |layer: &str| format!("{up}{}", shown(&engine.volume_data(layer)).trim_start_matches('/'));
+        let options = format!("lowerdir={},upperdir={},workdir={}w", place("lower"), place("upper"), place("upper"));
+        mount_volume(&engine, "alias", &[("type", "overlay"), ("o", &options), ("device", "overlay")]);
+        assert_held(&engine, &["lower", "upper"], "volume", "alias");
+    }
+
+    /// A volume that leads there twice is one holder.
+    fn a_volume_with_two_ways_into_another_is_named_once(engine: PrivateEngine) {
+        put(&engine, "real");
+        let data = shown(&engine.volume_data("real"));
+        let options = format!("lowerdir={data}:{data}/base,upperdir=/nowhere/u,workdir=/nowhere/w");
+        mount_volume(&engine, "va", &[("type", "overlay"), ("o", &options), ("device", &data)]);
+        let volgc = assert_held(&engine, &["real"], "volume", "va");
+        let held = volgc.report();
+        let line = held["volumes"].as_array().unwrap().iter().find(|line| line["name"] == "real").unwrap();
+        assert_eq!(line["holders"].as_array().unwrap().len(), 1, "{line:#}");
+    }
+
     /// Options stand in the engine's list and on disk: that volume is named once.
     fn a_volume_that_leads_into_the_quarantine_is_named_once(engine: PrivateEngine) {
         put(&engine, "db");

@@ -143,7 +143,7 @@ on_each_engine! {
         Treasure::make(&engine, "kept");
         let volgc = Volgc::configured(&engine, CONFIG);
         volgc.ok(&["sweep"]);
-        let slow = Resting::start(&volgc, "ledger.write", "", &["sweep"]);
+        let slow = Resting::start(&volgc, "lock.file", "", &["sweep"]);
         volgc.ok(&["sweep"]);
         let output = slow.end();
         assert!(output.status.success(), "{}", harness::show(&output));

@@ -110,6 +110,8 @@ impl<'a> Host<'a> {
         for name in self.engine.volume_names() {
             self.engine.json("DELETE", &format!("/volumes/{name}"), None);
         }
+        // It says which ledger was used here, and the next one has its own.
+        fs::remove_dir_all(self.engine.root().join("volgc")).unwrap();
     }
 }
 

@@ -58,7 +58,7 @@ on_each_engine! {
             ("ledger.write", &[]),
             ("delete.rename", &["--as", "other"]),
             ("delete.sync", &[]),
-            ("ledger.forget_entry", &["--replace"]),
+            ("ledger.end_entry", &["--replace"]),
             ("delete.contents", &[]),
             ("delete.file", &["--as", "other"]),
             ("delete.data", &[]),
