@@ -328,9 +328,11 @@ fn many_holders_end(granted: &mut Granted<'_>) {
                 granted.ok(&[&words[..], &[idle.as_str()], more].concat());
             }
             "restore" => drop(granted.ok(&[words[0], &old])),
+            // It looks for entries that were a volume of this name.
             "release" => {
-                granted.volgc.ok(&["hold", &idle, "--reason", "a test"]);
-                granted.ok(&[words[0], &idle]);
+                let entry = granted.volgc.entry_id_of(&old);
+                granted.volgc.ok(&["hold", &entry, "--reason", "a test"]);
+                granted.ok(&[words[0], &old]);
             }
             "delete" => {
                 let entry = granted.volgc.entry_id_of(&old);
