@@ -297,21 +297,20 @@ fn pinned(file: &Path) -> Result<Order, CliError> {
             report.schema_version
         )));
     }
+    let wrong = |error: &dyn std::fmt::Display| {
+        CliError::Usage(format!("{shown}: {error}; make one with `volgc report --format json`"))
+    };
     let entries: BTreeSet<EntryId> = report
         .quarantine
         .iter()
         .filter(|entry| entry.action == Action::Delete)
-        .map(|entry| {
-            EntryId::new(entry.entry.clone()).map_err(|error| {
-                CliError::Usage(format!("{shown}: {error}; make one with `volgc report --format json`"))
-            })
-        })
+        .map(|entry| EntryId::new(entry.entry.clone()).map_err(|error| wrong(&error)))
         .collect::<Result<_, _>>()?;
     let volumes = report
         .volumes
         .into_iter()
         .filter(|volume| volume.action == Action::Quarantine)
-        .filter_map(|volume| Some((VolumeName::new(volume.name).ok()?, volume.identity)))
-        .collect();
+        .map(|volume| Ok((VolumeName::new(volume.name).map_err(|error| wrong(&error))?, volume.identity)))
+        .collect::<Result<_, CliError>>()?;
     Ok(Order::Pinned { volumes, entries })
 }

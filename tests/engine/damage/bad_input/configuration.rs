@@ -136,6 +136,10 @@ fn commands_that_are_not_understood_change_nothing() {
     fs::write(&plan, report.to_string()).unwrap();
     let parts = [&text(&plan), "\"../../etc\" is not the name of a quarantine entry"];
     fails(&fake, &volgc, &["sweep", "--plan", &text(&plan)], 2, &parts);
+    report["quarantine"] = serde_json::json!([]);
+    report["volumes"] = serde_json::json!([{ "name": "../../etc", "identity": "x", "action": "quarantine" }]);
+    fs::write(&plan, report.to_string()).unwrap();
+    fails(&fake, &volgc, &["sweep", "--plan", &text(&plan)], 2, &[&text(&plan), "../../etc"]);
 }
 
 #[test]
