@@ -236,21 +236,16 @@ impl Sweeper<'_> {
 
     /// Who watched since the last sweep, after what is known of that time was taken up: what the engine told, or still knows.
     async fn watch(&mut self) -> Result<Watch, SweepError> {
-        match self.watching {
-            Watching::Service(inbox) => {
-                let stop = self.stop.clone();
-                tokio::select! {
-                    watch = heed::take_up(self.engine.reading(), inbox, self.ledger, &self.settings.policy.passing) => Ok(watch?),
-                    () = stop.cancelled() => Err(SweepError::Stopped),
-                }
+        let (engine, passing) = (self.engine.reading(), &self.settings.policy.passing);
+        let heeded = async {
+            match self.watching {
+                Watching::Service(inbox) => heed::take_up(engine, inbox, self.ledger, passing).await,
+                Watching::Nobody => heed::catch_up(engine, self.ledger, passing).await,
             }
-            Watching::Nobody => {
-                let stop = self.stop.clone();
-                tokio::select! {
-                    watch = heed::catch_up(self.engine.reading(), self.ledger, &self.settings.policy.passing) => Ok(watch?),
-                    () = stop.cancelled() => Err(SweepError::Stopped),
-                }
-            }
+        };
+        tokio::select! {
+            watch = heeded => Ok(watch?),
+            () = self.stop.cancelled() => Err(SweepError::Stopped),
         }
     }
 
