@@ -36,7 +36,8 @@ pub fn loop_files() -> Result<Vec<LoopFile>, ProcError> {
         }
         // A loop device without a file has no such entry; one that is being taken down says ENXIO.
         let text = match attribute(&device, "loop/backing_file") {
-            // Too long to be told: then its size has to do, as for one whose namespace is gone.
+            // The kernel tells no path longer than a page. The file is then looked for by its size, as when the namespace is gone in
+            // which the device was set up.
             Err(ProcError::Io { source: Errno::NAMETOOLONG, .. }) => Some(b"/".to_vec()),
             text => text?,
         };
