@@ -1,6 +1,6 @@
 //! Brakes: refusals to act because the whole picture looks wrong. Each says what was seen, what was expected and what to do.
 
-use super::ledger::LedgerState;
+use super::ledger::{KnownEngine, LedgerState};
 use super::lineage::{Noted, Places, Standing};
 use super::orphans;
 use super::policy::Limits;
@@ -121,9 +121,12 @@ fn other_engine(facts: &EngineFacts, ledger: &LedgerState) -> Option<Refusal> {
 
 /// The directories are others than at the last sweep: what the ledger and the manifests say of any of them cannot be compared.
 fn root_copied(facts: &EngineFacts, ledger: &LedgerState) -> Option<Refusal> {
-    let known = ledger.engine.as_ref()?;
-    let (now, before) = (facts.places.as_ref()?, ledger.places.as_ref()?);
-    if known.id != facts.id || known.root != facts.root || !now.differ_from(before) {
+    let now = facts.places.as_ref()?;
+    let is_known = |known: &KnownEngine| known.id == facts.id && known.root == facts.root;
+    let before = ledger.places.as_ref().filter(|_| ledger.engine.as_ref().is_some_and(is_known));
+    // What was noted in the quarantine directory came along with it, to a new ledger or another engine, too.
+    let is_noted_otherwise = !ledger.acknowledged && facts.noted.is_of_others(now);
+    if !before.is_some_and(|before| now.differ_from(before)) && !is_noted_otherwise {
         return None;
     }
     Some(Refusal {
@@ -218,7 +221,6 @@ fn parse_version(text: &str) -> Option<[u64; 3]> {
 mod tests {
     use super::*;
     use crate::gc::ledger::ClockReading;
-    use crate::gc::ledger::KnownEngine;
     use crate::gc::lineage::Note;
     use crate::gc::touched::Reads;
     use crate::gc::volume::DirectoryIdentity;
@@ -296,6 +298,23 @@ mod tests {
         // Of another engine it is told, and of its directories nothing is expected.
         let other = EngineFacts { id: "B".to_owned(), ..here(places(3)) };
         assert_eq!(words(&other, &ledger(places(2))), ["other_engine"]);
+        // But for what is noted in the quarantine itself.
+        let at =
+            ClockReading { wall: DateTime::UNIX_EPOCH, monotonic: Duration::ZERO, boot_id: "b".to_owned() };
+        let (id, mark) = ("a".to_owned(), "m".to_owned());
+        let noted = Noted::Known(Note { ledger: id, mark, holds: 0, at, places: places(2) });
+        let copied = EngineFacts { noted: noted.clone(), ..here(places(3)) };
+        let acknowledged = LedgerState { acknowledged: true, ..ledger(None) };
+        assert_eq!(words(&copied, &LedgerState::default()), ["root_copied"], "a new ledger");
+        assert_eq!(words(&copied, &acknowledged), Vec::<&str>::new());
+        assert_eq!(
+            words(&EngineFacts { noted: noted.clone(), ..here(places(2)) }, &ledger(None)),
+            Vec::<&str>::new()
+        );
+        assert_eq!(
+            words(&EngineFacts { noted, ..other }, &ledger(places(2))),
+            ["other_engine", "root_copied"]
+        );
     }
 
     #[test]
@@ -303,7 +322,8 @@ mod tests {
         let at =
             ClockReading { wall: DateTime::UNIX_EPOCH, monotonic: Duration::ZERO, boot_id: "b".to_owned() };
         let noted = |holds| {
-            Noted::Known(Note { ledger: "a".to_owned(), mark: "m".to_owned(), holds, at: at.clone() })
+            let (ledger, mark) = ("a".to_owned(), "m".to_owned());
+            Noted::Known(Note { ledger, mark, holds, at: at.clone(), places: None })
         };
         let seen = |noted, standing| EngineFacts { noted, standing, ..facts() };
         let ledger = LedgerState::default();

@@ -47,6 +47,10 @@ pub struct Note {
     pub holds: u64,
     /// When it was noted.
     pub at: ClockReading,
+    /// The directories that were there then: others are a copy, whichever ledger and engine it is found with. An earlier volgc noted
+    /// none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub places: Option<Places>,
 }
 
 /// What a look finds of such a note.
@@ -122,6 +126,19 @@ impl Noted {
         ))
     }
 
+    /// The directories that were there when it was noted.
+    pub fn places(&self) -> Option<&Places> {
+        match self {
+            Self::Known(note) => note.places.as_ref(),
+            Self::Nothing | Self::Unreadable(_) => None,
+        }
+    }
+
+    /// Whether the directories are a copy of those that were there when it was noted.
+    pub fn is_of_others(&self, now: &Places) -> bool {
+        self.places().is_some_and(|noted| now.differ_from(noted))
+    }
+
     /// Whether holds may be missing from a ledger that is not the one that was noted.
     pub fn may_miss_holds(&self) -> bool {
         match self {
@@ -184,7 +201,13 @@ mod tests {
     }
 
     fn noted(id: &str, mark: &str) -> Noted {
-        Noted::Known(Note { ledger: id.to_owned(), mark: mark.to_owned(), holds: 1, at: at(100, "b") })
+        Noted::Known(Note {
+            ledger: id.to_owned(),
+            mark: mark.to_owned(),
+            holds: 1,
+            at: at(100, "b"),
+            places: None,
+        })
     }
 
     #[test]

@@ -10,7 +10,7 @@ use crate::config::Settings;
 use crate::gc::entry::{Entry, EntryState, Manifest};
 use crate::gc::holds::{Hold, HoldTarget};
 use crate::gc::ledger::{ClockReading, KnownEngine, LedgerState};
-use crate::gc::lineage::{Noted, Places, Standing};
+use crate::gc::lineage::{Note, Noted, Places, Standing};
 use crate::gc::news::Event;
 use crate::gc::volume::{VolumeIdentity, VolumeName};
 use crate::host::engine::Engine;
@@ -98,8 +98,9 @@ async fn removed(engine: &Engine) -> BTreeMap<VolumeName, DateTime<Utc>> {
     past.events.into_iter().filter_map(of).collect()
 }
 
-/// Notes the ledger in the quarantine directory. Where that fails, an older note stays, which says less.
-pub fn note(ledger: &mut Ledger, quarantine: &QuarantineDir) {
+/// Notes the ledger in the quarantine directory, with the directories that it is about. Where that fails, an older note stays, which
+/// says less.
+pub fn note(ledger: &mut Ledger, quarantine: &QuarantineDir, places: Option<Places>) {
     if ledger.blocked().is_some() {
         // Nothing can be written into it, which is told elsewhere.
         return;
@@ -109,7 +110,7 @@ pub fn note(ledger: &mut Ledger, quarantine: &QuarantineDir) {
             Noted::Known(note) => Some(note.mark),
             Noted::Nothing | Noted::Unreadable(_) => None,
         };
-        let note = ledger.begin_note(on_disk.as_deref(), clock::read()?)?;
+        let note = ledger.begin_note(on_disk.as_deref(), clock::read()?, places)?;
         Ok(quarantine.note(&note)?)
     };
     match noted() {
@@ -124,31 +125,40 @@ pub fn note(ledger: &mut Ledger, quarantine: &QuarantineDir) {
 
 /// The same where there may be no quarantine yet: it is made for the first note of a ledger, as far as that can be done. One that is
 /// gone later is not made for this: somebody may want to put it back. A ledger that is not the one that was noted is not noted in its
-/// place: that is for a sweep to say.
+/// place, and what was noted of the directories stays: that is for a sweep to say.
 pub fn note_below(ledger: &mut Ledger, root: &VolumesDir) {
-    let is_first = |ledger: &Ledger| -> Result<bool, StepError> {
-        Ok(ledger.read()?.lineage.is_none_or(|lineage| lineage.marks.is_empty()))
-    };
-    let open = |is_first| {
-        if is_first {
-            QuarantineDir::open_or_make(root.root(), root.root_path()).map(Some)
-        } else {
-            QuarantineDir::open_existing(root.root(), root.root_path())
-        }
-    };
-    let stands = |quarantine: &QuarantineDir, ledger: &Ledger| -> Result<Standing, StepError> {
-        let now = clock::read()?;
-        Ok(quarantine.noted().standing(&ledger.read()?, &now))
-    };
-    match is_first(ledger).and_then(|is_first| Ok(open(is_first)?)) {
+    match place_for_a_note(ledger, root) {
         Ok(None) => {}
-        Ok(Some(quarantine)) => match stands(&quarantine, ledger) {
-            Ok(Standing::Same) => note(ledger, &quarantine),
-            Ok(Standing::Older | Standing::Other | Standing::Unknown) => {}
-            Err(error) => tracing::warn!(%error, "cannot note which ledger is in use"),
-        },
+        Ok(Some((quarantine, places))) => note(ledger, &quarantine, Some(places)),
         Err(error) => tracing::debug!(%error, "no place to note which ledger is in use"),
     }
+}
+
+fn place_for_a_note(
+    ledger: &Ledger,
+    root: &VolumesDir,
+) -> Result<Option<(QuarantineDir, Places)>, StepError> {
+    let now = clock::read()?;
+    let remembered = ledger.read()?;
+    let is_first = remembered.lineage.as_ref().is_none_or(|lineage| lineage.marks.is_empty());
+    let quarantine = if is_first {
+        QuarantineDir::open_or_make(root.root(), root.root_path())?
+    } else {
+        let Some(quarantine) = QuarantineDir::open_existing(root.root(), root.root_path())? else {
+            return Ok(None);
+        };
+        quarantine
+    };
+    let noted = quarantine.noted();
+    match noted.standing(&remembered, &now) {
+        Standing::Same => {}
+        Standing::Older | Standing::Other | Standing::Unknown => return Ok(None),
+    }
+    let places = match noted.places() {
+        Some(places) => *places,
+        None => places(root, Some(&quarantine))?,
+    };
+    Ok(Some((quarantine, places)))
 }
 
 /// The same for who knows no more than the ledger does.
@@ -175,45 +185,82 @@ pub struct Bound {
 /// Binds the holds and the entries of a docker root to its directories as they are now: by name, and an entry only where the owner
 /// of its data is the one that its manifest names.
 ///
-/// `engine` is the one that answers, with its docker root; without an answer it is the one that the ledger knows. Nothing when the
-/// directories are those that the ledger knows, or those of another engine.
+/// `answering` is the engine that answers, with its docker root, or why none does. Then nothing is bound: who could say that these
+/// are its directories? Nothing either when the directories are those that the ledger and the note in the quarantine know.
 pub async fn bind_anew(
     ledger: &mut Ledger,
-    engine: Option<KnownEngine>,
+    answering: Result<KnownEngine, String>,
     whoami: &str,
 ) -> Result<Bound, super::SweepError> {
     let remembered = ledger.read()?;
-    let (Some(known), Some(before)) = (remembered.engine, remembered.places) else {
-        return Ok(Bound::default());
+    let engine = match (&answering, &remembered.engine) {
+        (Ok(answering), _) => answering,
+        (Err(_), Some(known)) => known,
+        (Err(_), None) => return Ok(Bound::default()),
     };
-    let engine = engine.unwrap_or_else(|| known.clone());
-    if engine.id != known.id {
-        return Ok(Bound::default());
-    }
-    let root = VolumesDir::open(&engine.root)
-        .map_err(|error| StepError::Refused(format!("{error}; acknowledge again when it is there")))?;
+    let root = match VolumesDir::open(&engine.root) {
+        Ok(root) => root,
+        Err(_) if remembered.places.is_none() => return Ok(Bound::default()),
+        Err(error) => {
+            let why = format!("{error}; acknowledge again when it is there");
+            return Err(StepError::Refused(why).into());
+        }
+    };
     let quarantine = QuarantineDir::open_existing(root.root(), root.root_path())?;
-    if !places(&root, quarantine.as_ref())?.differ_from(&before) {
+    let noted = quarantine.as_ref().map_or(Noted::Nothing, QuarantineDir::noted);
+    let now = places(&root, quarantine.as_ref())?;
+    let known =
+        remembered.places.filter(|_| remembered.engine.as_ref().is_some_and(|known| known.id == engine.id));
+    let is_copied = known.is_some_and(|known| now.differ_from(&known));
+    if !is_copied && !noted.is_of_others(&now) {
         return Ok(Bound::default());
     }
-    let now = clock::read()?.wall;
     let mut bound = Bound::default();
+    if let Err(why) = answering {
+        let root = root.root_path().display();
+        bound.left.push(format!(
+            "{root} is a copy of the docker root, and no engine says that it is its own ({why}); run `volgc acknowledge` again \
+             when the engine answers"
+        ));
+        return Ok(bound);
+    }
     if let Some(quarantine) = &quarantine {
-        let waiting = |holder: &str| tracing::warn!("waiting for {holder}, which changes the quarantine");
-        let _lock = quarantine.lock(whoami, super::LOCK_PATIENCE, waiting).await?;
-        for entry in quarantine.entries()? {
-            if let Entry::Known(manifest) = entry {
-                bind_entry(&manifest, quarantine, &root, now, &mut bound)?;
+        bind_entries(quarantine, &root, &noted, now, whoami, &mut bound).await?;
+    }
+    // Holds are on the volumes of the ledger's own engine, which may be another one.
+    let is_ours = |noted: &Note| remembered.lineage.as_ref().is_some_and(|ours| ours.ledger == noted.ledger);
+    if is_copied || matches!(&noted, Noted::Known(noted) if is_ours(noted)) {
+        bound.holds = ledger.bind_holds(|target| match target {
+            HoldTarget::Volume { name, .. } => {
+                root.observe(name).directory.map(|facts| VolumeIdentity::Directory(facts.identity))
             }
+            HoldTarget::Entry { .. } => None,
+        })?;
+    }
+    Ok(bound)
+}
+
+async fn bind_entries(
+    quarantine: &QuarantineDir,
+    root: &VolumesDir,
+    noted: &Noted,
+    now: Places,
+    whoami: &str,
+    bound: &mut Bound,
+) -> Result<(), super::SweepError> {
+    let at = clock::read()?.wall;
+    let waiting = |holder: &str| tracing::warn!("waiting for {holder}, which changes the quarantine");
+    let _lock = quarantine.lock(whoami, super::LOCK_PATIENCE, waiting).await?;
+    for entry in quarantine.entries()? {
+        if let Entry::Known(manifest) = entry {
+            bind_entry(&manifest, quarantine, root, at, bound)?;
         }
     }
-    bound.holds = ledger.bind_holds(|target| match target {
-        HoldTarget::Volume { name, .. } => {
-            root.observe(name).directory.map(|facts| VolumeIdentity::Directory(facts.identity))
-        }
-        HoldTarget::Entry { .. } => None,
-    })?;
-    Ok(bound)
+    // Last, so that who is interrupted does it again. Which ledger is in use is for a sweep to note.
+    if let Noted::Known(noted) = noted {
+        quarantine.note(&Note { places: Some(now), ..noted.clone() })?;
+    }
+    Ok(())
 }
 
 fn bind_entry(

@@ -286,7 +286,7 @@ impl Sweeper<'_> {
         let pass = Pass { order, root, look: &look, quarantine: &locked.directory, walks };
         let Taken { done: taken, begun, stopped, halted } = self.take(turns, &pass).await?;
         done.extend(taken);
-        lineage::note(self.ledger, &locked.directory);
+        lineage::note(self.ledger, &locked.directory, look.ledger.places);
         // The walks need no lock: a restore of another entry must not wait for a terabyte to be deleted.
         let Locked { directory, held } = locked;
         drop(held);

@@ -100,8 +100,13 @@ impl Rows<'_> {
 }
 
 impl Ledger {
-    /// Remembers a note that is about to be written in place of the one on disk, and says what to write.
-    pub fn begin_note(&mut self, on_disk: Option<&str>, at: ClockReading) -> Result<Note, LedgerError> {
+    /// Remembers a note that is about to be written in place of the one on disk, and says what to write of these directories.
+    pub fn begin_note(
+        &mut self,
+        on_disk: Option<&str>,
+        at: ClockReading,
+        places: Option<Places>,
+    ) -> Result<Note, LedgerError> {
         super::pass(Point::LedgerNote, &self.file)?;
         let mark = made_up();
         self.change(Change::Beside, |rows| {
@@ -112,7 +117,7 @@ impl Ledger {
             let text = serde_json::to_string(&marks)
                 .map_err(|error| rows.file.unrecordable(format!("its notes ({error})")))?;
             rows.execute("UPDATE lineage SET marks = ?1", params![text])?;
-            Ok(Note { ledger, mark: mark.clone(), holds: rows.read_holds()?.len() as u64, at })
+            Ok(Note { ledger, mark: mark.clone(), holds: rows.read_holds()?.len() as u64, at, places })
         })
     }
 
@@ -166,10 +171,10 @@ mod tests {
         assert_ne!(read(&one).lineage.unwrap().ledger, read(&two).lineage.unwrap().ledger);
         let now = crate::host::clock::read().unwrap();
         let mut ledger = Ledger::open(one.path()).unwrap();
-        let first = ledger.begin_note(None, now.clone()).unwrap();
+        let first = ledger.begin_note(None, now.clone(), None).unwrap();
         let earlier = read(&one);
         ledger.add_hold(&hold("db", 1)).unwrap();
-        let second = ledger.begin_note(Some(&first.mark), now).unwrap();
+        let second = ledger.begin_note(Some(&first.mark), now, None).unwrap();
         assert_eq!((first.holds, second.holds), (0, 1));
         let lineage = read(&one).lineage.unwrap();
         assert_eq!(lineage.marks, [first.mark, second.mark.clone()]);

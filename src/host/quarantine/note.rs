@@ -75,6 +75,7 @@ mod tests {
     #![allow(clippy::disallowed_methods, reason = "a directory for the test")]
 
     use super::*;
+    use crate::gc::lineage::Places;
     use crate::host::clock;
 
     #[test]
@@ -85,7 +86,8 @@ mod tests {
         assert_eq!(quarantine.noted(), Noted::Nothing);
         for mark in ["m1", "m2"] {
             let (ledger, mark) = ("00ff".to_owned(), mark.to_owned());
-            let note = Note { ledger, mark, holds: 2, at: clock::read().unwrap() };
+            let places = Some(Places { volumes: quarantine.identity().unwrap(), quarantine: None });
+            let note = Note { ledger, mark, holds: 2, at: clock::read().unwrap(), places };
             quarantine.note(&note).unwrap();
             assert_eq!(quarantine.noted(), Noted::Known(note));
         }

@@ -5,6 +5,7 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
+use harness::fake::Fake;
 use harness::{KEEP_IN_QUARANTINE, NO_GRACE, PrivateEngine, Volgc, on_each_engine, tree_digest};
 
 #[track_caller]
@@ -89,6 +90,61 @@ on_each_engine! {
             volgc.run(&["sweep"]);
         }
         assert!(engine.quarantined_data(&entry).join("PG_VERSION").exists());
+    }
+
+    /// The quarantine comes along to a host whose ledger is a new one, or tells of another engine.
+    fn a_copied_quarantine_is_bound_whatever_the_ledger_knows(version: Version) {
+        let engine = PrivateEngine::start(version);
+        let volgc = Volgc::configured(&engine, KEEP_IN_QUARANTINE);
+        let rounds: [fn(&Volgc); 2] = [|_| {}, |volgc| {
+            let fake = Fake::start();
+            let other = Volgc::beside(fake.dir(), &fake.socket(), &fake.root());
+            other.config(KEEP_IN_QUARANTINE);
+            other.ok(&["sweep"]);
+            fs::copy(other.state_dir().join("ledger.db"), state(volgc)).unwrap();
+        }];
+        for (round, replace) in rounds.into_iter().enumerate() {
+            let [restored, deleted] = ["restored", "deleted"].map(|name| format!("{name}-{round}"));
+            engine.create_volume(&restored, &[]);
+            engine.create_volume(&deleted, &[]);
+            let digest = engine.fill_volume(&restored, 1);
+            volgc.ok(&["quarantine", &restored, &deleted]);
+            let entry = volgc.entry_id_of(&deleted);
+            copy_root(&engine);
+            fs::remove_file(state(&volgc)).unwrap();
+            replace(&volgc);
+            volgc.config(NO_GRACE);
+            for _ in 0..2 {
+                let told = volgc.refused(&["sweep"]);
+                assert!(told.contains("root copied") && told.contains("volgc acknowledge"), "{told}");
+            }
+            let told = volgc.ok(&["acknowledge"]);
+            assert!(told.contains("0 holds and 2 entries in quarantine are bound"), "{told}");
+            volgc.ok(&["restore", &restored]);
+            assert_eq!(tree_digest(&engine.volume_data(&restored)), digest);
+            volgc.ok(&["delete", "--yes", &entry]);
+            let told = volgc.ok(&["acknowledge"]);
+            assert!(!told.contains("copied"), "once is enough: {told}");
+        }
+    }
+
+    fn an_acknowledgement_binds_nothing_that_no_engine_confirms(engine: PrivateEngine) {
+        engine.create_volume("db", &[]);
+        let volgc = Volgc::configured(&engine, KEEP_IN_QUARANTINE);
+        volgc.ok(&["quarantine", "db"]);
+        copy_root(&engine);
+        engine.stop();
+        let told = volgc.run(&["acknowledge"]);
+        assert_eq!(told.status, Some(3), "{told:?}");
+        assert!(told.stdout.contains("no engine says that it is its own"), "{told:?}");
+        engine.restart();
+        // Which engine to ask is for the configuration to say.
+        volgc.config("mode = 7");
+        let told = volgc.run(&["acknowledge"]);
+        assert_eq!(told.status, Some(2), "{told:?}");
+        volgc.config(KEEP_IN_QUARANTINE);
+        assert!(volgc.ok(&["acknowledge"]).contains("1 entry in quarantine"));
+        volgc.ok(&["restore", "db"]);
     }
 
     fn a_single_volume_that_was_copied_keeps_its_hold(engine: PrivateEngine) {
