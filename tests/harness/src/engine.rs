@@ -377,13 +377,17 @@ impl PrivateEngine {
         }
     }
 
-    /// Renames the docker root of an engine that was stopped. It binds its root to itself, and that may be seen a moment longer.
+    /// Renames the docker root of an engine that was stopped. It binds its root to itself, and leaves that when the machine is busy.
     #[track_caller]
     pub fn move_root(&self, to: &Path) {
         let root = self.root();
         super::wait_until("the docker root can be renamed", || match fs::rename(&root, to) {
             Ok(()) => true,
-            Err(error) if error.kind() == std::io::ErrorKind::ResourceBusy => false,
+            Err(error) if error.kind() == std::io::ErrorKind::ResourceBusy => {
+                // What is no mount point is busy otherwise, and for a moment only.
+                rustix::mount::unmount(&root, rustix::mount::UnmountFlags::DETACH).unwrap_or_default();
+                false
+            }
             Err(error) => panic!("{} cannot be renamed: {error}", root.display()),
         });
     }

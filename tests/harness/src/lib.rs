@@ -43,6 +43,7 @@ mod told;
 pub mod treasure;
 mod tree;
 mod unmount;
+mod versions;
 mod volgc;
 mod watchdog;
 

@@ -55,6 +55,7 @@ impl PrivateEngine {
             let namespace = self.make_root(&tree);
             self.state().namespace = Some(namespace);
         }
+        self.answer_for_helpers();
         self.start_containerd();
         self.start_daemon();
         if self.options.images {
@@ -150,6 +151,7 @@ impl PrivateEngine {
             fs::remove_file(self.dir.join(stale)).ok();
         }
         let mut command = self.command_inside(&self.dockerd.display().to_string());
+        command.env("PATH", self.search_path());
         let option = |name: &str, file: &str| {
             let mut option = OsString::from(format!("--{name}="));
             option.push(self.dir.join(file));
