@@ -2,7 +2,7 @@
 //! an answer or not at all. Nothing is lost, the command ends with a code that is documented, and the next sweep settles
 //! everything. (The DELETE alone, late and lost, is in `delete_in_doubt`.)
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::fs;
 use std::thread;
 use std::time::Duration;
@@ -11,6 +11,8 @@ use harness::proxy::{Proxy, Treat};
 use harness::scenario::{Case, Host, Scenario};
 use harness::treasure::{Place, assert_no_husk};
 use harness::{Output, PrivateEngine, in_full, on_each_engine};
+
+use super::first_of_each_group;
 
 /// What happens to the engine while the program rests before an effect.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -27,20 +29,6 @@ enum Trouble {
 
 /// How long it is frozen.
 const FROZEN: Duration = Duration::from_millis(400);
-
-/// The first point of each group of effects that belong together, as the engine sees no difference within one.
-fn first_of_each_group(passes: Vec<(String, u32)>) -> Vec<String> {
-    let mut groups = BTreeSet::new();
-    passes
-        .into_iter()
-        .map(|(point, _)| point)
-        .filter(|point| {
-            // Each moment around an answer of the engine counts.
-            let is_own = point.starts_with("engine.") || point == "take.ask_again";
-            is_own || groups.insert(point.split('.').next().unwrap().to_owned())
-        })
-        .collect()
-}
 
 #[track_caller]
 fn assert_documented(output: &Output, what: &str) {
@@ -61,7 +49,7 @@ fn endure(engine: &PrivateEngine, trouble: Trouble) {
     let (mut tried, mut losses) = (0, 0);
     let mut codes: BTreeMap<i32, usize> = BTreeMap::new();
     for (scenario, passes) in scenarios.iter().zip(passes) {
-        let points = first_of_each_group(passes);
+        let points = first_of_each_group(&passes);
         host.expect(points.len());
         let mut cases: Vec<(String, Case)> = Vec::new();
         for point in points {

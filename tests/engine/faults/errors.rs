@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use harness::scenario::{COMMANDS, Case, Family, Host, RECOVERIES, Scenario};
-use harness::{PrivateEngine, on_each_engine};
+use harness::{PrivateEngine, in_full, on_each_engine};
 
 /// As `VOLGC_FAULT` names them, with the system's words, or volgc's own.
 const ERRORS: [(&str, &[&str]); 6] = [
@@ -48,17 +48,26 @@ impl Order<'_> {
 }
 
 /// The first scenario of all that passes a point meets every error there, and each other pass meets one of them, in turn.
+///
+/// The short lane tries less. What becomes of an error is decided by whether there is no room (I15) and by the point, so a new point
+/// meets no room and one of the others; and of what comes to a point again, every third.
 fn orders<'a>(passes: &'a [(String, u32)], met: &BTreeSet<String>, turn: &mut usize) -> Vec<Order<'a>> {
     let mut orders = Vec::new();
     for (point, passes) in passes {
         let is_new = !met.contains(point);
         let order = |pass, (errno, words)| Order { point, pass, errno, words };
         if is_new {
-            orders.extend(ERRORS.into_iter().map(|error| order(1, error)));
+            *turn += 1;
+            let others = &ERRORS[1..];
+            let (one, all) = ([ERRORS[0], others[*turn % others.len()]], ERRORS);
+            let errors = if in_full() { &all[..] } else { &one[..] };
+            orders.extend(errors.iter().map(|error| order(1, *error)));
         }
         for pass in (1 + u32::from(is_new))..=*passes {
             *turn += 1;
-            orders.push(order(pass, ERRORS[*turn % ERRORS.len()]));
+            if in_full() || turn.is_multiple_of(3) {
+                orders.push(order(pass, ERRORS[*turn % ERRORS.len()]));
+            }
         }
     }
     orders
