@@ -67,6 +67,32 @@ on_each_engine! {
         assert!(forgotten <= ran, "{forgotten:?} of the {ran:?} that it ran");
     }
 
+    /// Two days off are no two days of watching, for a volume as for an entry.
+    fn a_service_on_a_host_that_was_off_counts_none_of_that_time(engine: PrivateEngine) {
+        engine.create_volume("db", &[]);
+        engine.create_volume("aside", &[]);
+        let config = CONFIG.replace("4s", "40h").replace("1h", "40h").replace("\"quarantine\"", "\"enforce\"");
+        let volgc = Volgc::configured(&engine, &config);
+        volgc.ok(&["quarantine", "aside"]);
+        serve(&volgc, 2);
+        let uptime = std::fs::read_to_string("/proc/uptime").unwrap();
+        let uptime = Duration::from_secs_f64(uptime.split(' ').next().unwrap().parse().unwrap());
+        assert!(uptime < Duration::from_hours(24), "this machine has been up for too long for this test");
+        let before = chrono::Utc::now() - Duration::from_hours(48);
+        Connection::open(volgc.state_dir().join("ledger.db"))
+            .unwrap()
+            .execute(
+                "UPDATE meta SET last_sweep_boot_id = 'the boot before', last_sweep_at = ?1",
+                [before.to_rfc3339()],
+            )
+            .unwrap();
+        serve(&volgc, 3);
+        let counted = Duration::from_millis(watched(&volgc, "db"));
+        assert!(counted < uptime + Duration::from_mins(10), "{counted:?}, up for {uptime:?}");
+        assert_eq!(engine.volume_names(), ["db"], "moved for the time that the host was off");
+        assert_eq!(volgc.quarantined_names(), ["aside"], "deleted for the time that the host was off");
+    }
+
     /// What held a volume while nobody followed the events is as good as what the service hears.
     fn a_use_while_the_service_was_stopped_sets_the_clock_back(engine: PrivateEngine) {
         for name in ["used", "quiet"] {

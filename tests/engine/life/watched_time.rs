@@ -116,8 +116,11 @@ on_each_engine! {
     /// Of the two days that a host was off, no more counts than it has been up since.
     fn a_host_that_was_off_watched_nothing(engine: PrivateEngine) {
         engine.create_volume("db", &[]);
+        engine.create_volume("aside", &[]);
         let day = Duration::from_hours(24);
-        let volgc = Volgc::configured(&engine, &SECONDS.replace("4s", "40h"));
+        let config = SECONDS.replace("4s", "40h").replace("1h", "40h").replace("\"quarantine\"", "\"enforce\"");
+        let volgc = Volgc::configured(&engine, &config);
+        volgc.ok(&["quarantine", "aside"]);
         volgc.sweep_twice();
         let uptime = std::fs::read_to_string("/proc/uptime").unwrap();
         let uptime = Duration::from_secs_f64(uptime.split(' ').next().unwrap().parse().unwrap());
@@ -133,5 +136,6 @@ on_each_engine! {
         assert!(counted < uptime + Duration::from_mins(10), "{counted:?}, up for {uptime:?}");
         volgc.ok(&["sweep"]);
         assert_eq!(engine.volume_names(), ["db"], "moved for the time that the host was off");
+        assert_eq!(volgc.quarantined_names(), ["aside"], "deleted for the time that the host was off");
     }
 }
