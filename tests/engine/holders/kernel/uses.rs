@@ -88,7 +88,9 @@ on_each_engine! {
         let volgc = Volgc::configured(&engine, KEEP_IN_QUARANTINE);
         engine.create_volume("free", &[]);
         let calls = other_calls(&volgc, &["quarantine", "free"]);
-        assert!(calls < 9_000, "{calls} besides those that tell which file a descriptor is");
+        // One more for each, in the look before the move and the one after it, would be 36,000. What else runs on the machine costs
+        // 9,000, and twice that beside other tests.
+        assert!(calls < 30_000, "{calls} besides those that tell which file a descriptor is");
         assert_eq!(engine.volume_names(), [held(&engine)]);
         drop(holding);
         assert_goes(&engine);
