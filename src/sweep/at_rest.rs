@@ -13,7 +13,8 @@ use rustix::io::Errno;
 
 use super::look::Look;
 use super::mover::StepError;
-use super::{Done, Pass, SweepError, Sweeper};
+use super::steps::Pass;
+use super::{Done, SweepError, Sweeper};
 use crate::gc::entry::{Entry, EntryId, EntryState, Manifest};
 use crate::gc::history::{Happening, HistoryLine};
 use crate::gc::ledger::{Clock, VolumeRecord};

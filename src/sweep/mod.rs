@@ -14,6 +14,7 @@ pub mod quarantine;
 pub mod recover;
 pub mod replace;
 pub mod restore;
+mod steps;
 pub mod unlisted;
 mod written;
 
@@ -30,24 +31,19 @@ use crate::gc::guard::{self, Violation};
 use crate::gc::ledger::LedgerState;
 use crate::gc::plan::Order;
 use crate::gc::policy::Mode;
-use crate::gc::turns::Turns;
-use crate::gc::verdict::Step;
 use crate::gc::watch::Watch;
 use crate::host::clock;
 use crate::host::engine::ChangingEngine;
 use crate::host::engine::follow::Inbox;
 use crate::host::ledger::{Ledger, LedgerError, Written};
-use crate::host::pulse;
 use crate::host::quarantine::{Lock, LockError, QuarantineDir, QuarantineError};
 use crate::host::volumes_dir::VolumesDir;
-use at_rest::Findings;
-use delete::{Begun, BegunDeletion, Finished};
+use delete::Finished;
 use look::{Look, LookError, Moment, look};
 use mover::{Mover, StepError};
-use obstacles::Surveys;
 pub use outcome::{Done, Swept, count};
-use quarantine::Quarantined;
 use recover::Recovered;
+use steps::{Pass, Taken, Walks};
 use written::still_unwritten;
 
 /// How long a sweep or command waits for another one to end.
@@ -109,55 +105,6 @@ pub enum SweepError {
     /// What an order needs cannot be had.
     #[error(transparent)]
     Step(#[from] StepError),
-}
-
-/// What became of the steps of a pass, before the walks.
-#[derive(Debug, Default)]
-struct Taken {
-    done: Vec<Done>,
-    begun: Vec<BegunDeletion>,
-    stopped: bool,
-    halted: Option<String>,
-}
-
-/// What became of one step.
-enum Carried {
-    /// It has ended.
-    Done(Done),
-    /// A deletion, of which the walk is left.
-    Begun(BegunDeletion),
-}
-
-/// I15: without a ledger nothing is moved. A clock that is not written down would be one that nobody watched.
-fn no_moves(why: &LedgerError) -> String {
-    format!("nothing is moved while the ledger cannot be written: {}", why.told())
-}
-
-/// I15: whether a step may be taken while the ledger cannot be written. What is quarantined in place frees nothing, and whether it was
-/// used meanwhile is not remembered.
-fn frees_space(step: &Step, look: &Look) -> bool {
-    let Step::Delete(id) = step else { return false };
-    !look.quarantine.entries.iter().any(
-        |entry| matches!(entry, Entry::Known(manifest) if manifest.entry == *id && manifest.state.is_in_place()),
-    )
-}
-
-/// What the steps of a pass are taken by, under the lock.
-struct Pass<'a> {
-    order: &'a Order,
-    root: &'a Arc<VolumesDir>,
-    look: &'a Look,
-    quarantine: &'a QuarantineDir,
-    walks: &'a Walks,
-}
-
-/// What walks through the data of what is due have found, before the lock is taken.
-#[derive(Debug, Default)]
-struct Walks {
-    /// Uses that no list knows of.
-    findings: Findings,
-    /// What keeps data from being deleted whole.
-    surveys: Surveys,
 }
 
 /// The quarantine directory and the lock on it.
@@ -310,109 +257,6 @@ impl Sweeper<'_> {
         }
         let unwritten = self.catch_up(&look, &ended, waiting, &directory).await?;
         Ok(Swept { look, recovered, done, stopped, halted, unwritten })
-    }
-
-    /// Takes the steps, each in its turn.
-    async fn take(&mut self, mut turns: Turns, pass: &Pass<'_>) -> Result<Taken, SweepError> {
-        let mut taken = Taken::default();
-        // Why nothing is moved from here on.
-        let mut halt = self.ledger.blocked().map(no_moves);
-        while let Some(step) = turns.next() {
-            if self.stop.is_cancelled() {
-                taken.stopped = true;
-                break;
-            }
-            if halt.is_some() && !frees_space(&step, pass.look) {
-                taken.halted.clone_from(&halt);
-                continue;
-            }
-            pulse::beat();
-            let outcome = match self.carry_out(step.clone(), pass).await? {
-                Carried::Begun(deletion) => {
-                    taken.begun.push(deletion);
-                    continue;
-                }
-                Carried::Done(outcome) => outcome,
-            };
-            if outcome.is_left() {
-                turns.pass_on(&step);
-            }
-            if let Done::Failed(what, error) = &outcome {
-                tracing::error!(%error, "{what} failed");
-                if error.is_without_room() {
-                    halt = Some(format!("nothing is moved without room: {error}"));
-                }
-            }
-            taken.done.push(outcome);
-            halt = halt.or_else(|| self.ledger.blocked().map(no_moves));
-        }
-        Ok(taken)
-    }
-
-    async fn carry_out(&mut self, step: Step, pass: &Pass<'_>) -> Result<Carried, SweepError> {
-        let look = pass.look;
-        let by_hand = look.plan.by_hand;
-        Ok(Carried::Done(match step {
-            Step::Quarantine(name) => {
-                let Some(volume) = look.observation.inventory.volume(&name) else {
-                    return Ok(Carried::Done(Done::Left(name, "it was not observed".to_owned())));
-                };
-                let at_rest_since = match self.volume_at_rest(&name, pass).await? {
-                    Ok(since) => since,
-                    Err(why) => return Ok(Carried::Done(Done::Left(name, why))),
-                };
-                let mut mover = self.mover(pass.root, look, pass.quarantine)?;
-                // The guard approved a volume that cannot be moved only where it may be marked.
-                let can_be_moved = volume.unmovable.is_empty();
-                let result = if can_be_moved {
-                    mover.quarantine_volume(volume, by_hand, at_rest_since).await
-                } else {
-                    mover.mark_volume(volume, by_hand).await
-                };
-                match result {
-                    Ok(Quarantined::Done(entry)) if can_be_moved => Done::Quarantined(name, entry),
-                    Ok(Quarantined::Done(entry)) => Done::Marked(name, entry),
-                    Ok(Quarantined::Left(why)) => Done::Left(name, why),
-                    Ok(Quarantined::InDoubt(entry, why)) => Done::InDoubt(name, entry, why),
-                    Err(error) => Done::Failed(format!("quarantine of volume {name}"), error),
-                }
-            }
-            Step::Release(entry) => {
-                let verdict = look.plan.entries.get(entry.as_str());
-                let why = verdict.map_or_else(String::new, |verdict| verdict.detail.to_string());
-                match self.mover(pass.root, look, pass.quarantine)?.release(&entry, &why) {
-                    Ok(()) => Done::Released(entry, why),
-                    Err(error) => Done::Failed(format!("release of entry {entry}"), error),
-                }
-            }
-            Step::Delete(entry) => {
-                // I3: whether it was used comes before whether it can be deleted whole.
-                if let Err(why) = self.entry_at_rest(&entry, pass).await? {
-                    return Ok(Carried::Done(Done::Kept(entry, why)));
-                }
-                let mut mover = self.mover(pass.root, look, pass.quarantine)?;
-                match mover.begin_deletion(&entry, by_hand, &pass.walks.surveys).await {
-                    Ok(Begun::Deletion(deletion)) => return Ok(Carried::Begun(deletion)),
-                    Ok(Begun::Kept(why)) => Done::Kept(entry, why),
-                    Ok(Begun::Removed) => Done::Removed(entry),
-                    Ok(Begun::InDoubt(name, why)) => Done::InDoubt(name, entry, why),
-                    Err(error) => Done::Failed(format!("deletion of entry {entry}"), error),
-                }
-            }
-        }))
-    }
-
-    async fn finish(
-        &mut self,
-        deletion: BegunDeletion,
-        directory: &QuarantineDir,
-    ) -> Result<Finished, StepError> {
-        let entry = deletion.entry.clone();
-        let finished = delete::finish_deletion(deletion, directory, self.ledger, self.stop).await;
-        if let Err(error) = &finished {
-            tracing::error!(%error, entry = entry.as_str(), "deletion failed");
-        }
-        finished
     }
 
     fn mover<'b>(
