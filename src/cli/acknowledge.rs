@@ -9,9 +9,9 @@ use crate::report::text::{counted, safe};
 use crate::sweep::lineage::{self, Bound};
 
 pub(super) async fn run(context: &Context<'_>) -> Result<Exit, CliError> {
-    let answering = answering(context).await?;
+    let engine = answering(context).await?;
     let mut ledger = context.ledger()?;
-    let bound = lineage::bind_anew(&mut ledger, answering, &whoami("acknowledge")).await?;
+    let bound = lineage::bind_anew(&mut ledger, &engine, &whoami("acknowledge")).await?;
     let released = ledger.acknowledge_all()?;
     ledger.record(&[HistoryLine {
         at: clock::read()?.wall,
@@ -36,16 +36,12 @@ pub(super) async fn run(context: &Context<'_>) -> Result<Exit, CliError> {
     Ok(if bound.left.is_empty() { Exit::Done } else { Exit::StepsFailed })
 }
 
-/// The engine that answers, or why none does: that is no reason to refuse. What is wrong with the configuration is one: it says which
-/// engine to ask.
-async fn answering(context: &Context<'_>) -> Result<Result<KnownEngine, String>, CliError> {
+/// The engine that answers. Without one nobody knows which docker root is meant, so nothing is acknowledged: a brake that was released
+/// then would let the next sweep take whatever it finds for right.
+async fn answering(context: &Context<'_>) -> Result<KnownEngine, CliError> {
     let (settings, _) = context.settings()?;
-    context.endpoint(&settings)?;
-    let asked = async {
-        let info = context.engine(&settings).await?.info().await?;
-        Ok::<_, CliError>(KnownEngine { id: info.id, root: info.docker_root_dir })
-    };
-    Ok(asked.await.map_err(|error| error.to_string()))
+    let info = context.engine(&settings).await?.info().await?;
+    Ok(KnownEngine { id: info.id, root: info.docker_root_dir })
 }
 
 /// What was bound to a docker root that was copied; nothing for one that was not.

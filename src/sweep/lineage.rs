@@ -182,24 +182,18 @@ pub struct Bound {
     pub left: Vec<String>,
 }
 
-/// Binds the holds and the entries of a docker root to its directories as they are now: by name, and an entry only where the owner
-/// of its data is the one that its manifest names.
-///
-/// `answering` is the engine that answers, with its docker root, or why none does. Then nothing is bound: who could say that these
-/// are its directories? Nothing either when the directories are those that the ledger and the note in the quarantine know.
+/// Binds the holds and the entries of an engine's docker root to its directories as they are now: by name, and an entry only where the
+/// owner of its data is the one that its manifest names. Nothing when the directories are those that the ledger and the note in the
+/// quarantine know.
 pub async fn bind_anew(
     ledger: &mut Ledger,
-    answering: Result<KnownEngine, String>,
+    engine: &KnownEngine,
     whoami: &str,
 ) -> Result<Bound, super::SweepError> {
     let remembered = ledger.read()?;
-    let engine = match (&answering, &remembered.engine) {
-        (Ok(answering), _) => answering,
-        (Err(_), Some(known)) => known,
-        (Err(_), None) => return Ok(Bound::default()),
-    };
     let root = match VolumesDir::open(&engine.root) {
         Ok(root) => root,
+        // It is not on this machine, and never was.
         Err(_) if remembered.places.is_none() => return Ok(Bound::default()),
         Err(error) => {
             let why = format!("{error}; acknowledge again when it is there");
@@ -216,16 +210,8 @@ pub async fn bind_anew(
         return Ok(Bound::default());
     }
     let mut bound = Bound::default();
-    if let Err(why) = answering {
-        let root = root.root_path().display();
-        bound.left.push(format!(
-            "{root} is a copy of the docker root, and no engine says that it is its own ({why}); run `volgc acknowledge` again \
-             when the engine answers"
-        ));
-        return Ok(bound);
-    }
     if let Some(quarantine) = &quarantine {
-        bind_entries(quarantine, &root, &noted, now, whoami, &mut bound).await?;
+        bind_entries(quarantine, &root, now, whoami, &mut bound).await?;
     }
     // Holds are on the volumes of the ledger's own engine, which may be another one.
     let is_ours = |noted: &Note| remembered.lineage.as_ref().is_some_and(|ours| ours.ledger == noted.ledger);
@@ -243,7 +229,6 @@ pub async fn bind_anew(
 async fn bind_entries(
     quarantine: &QuarantineDir,
     root: &VolumesDir,
-    noted: &Noted,
     now: Places,
     whoami: &str,
     bound: &mut Bound,
@@ -257,8 +242,8 @@ async fn bind_entries(
         }
     }
     // Last, so that who is interrupted does it again. Which ledger is in use is for a sweep to note.
-    if let Noted::Known(noted) = noted {
-        quarantine.note(&Note { places: Some(now), ..noted.clone() })?;
+    if let Noted::Known(noted) = quarantine.noted() {
+        quarantine.note(&Note { places: Some(now), ..noted })?;
     }
     Ok(())
 }
