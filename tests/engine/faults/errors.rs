@@ -53,20 +53,21 @@ impl Order<'_> {
 /// meets no room and one of the others; and of what comes to a point again, every third.
 fn orders<'a>(passes: &'a [(String, u32)], met: &BTreeSet<String>, turn: &mut usize) -> Vec<Order<'a>> {
     let mut orders = Vec::new();
+    let each = if in_full() { 1 } else { 3 };
     for (point, passes) in passes {
         let is_new = !met.contains(point);
         let order = |pass, (errno, words)| Order { point, pass, errno, words };
         if is_new {
             *turn += 1;
-            let others = &ERRORS[1..];
-            let (one, all) = ([ERRORS[0], others[*turn % others.len()]], ERRORS);
-            let errors = if in_full() { &all[..] } else { &one[..] };
-            orders.extend(errors.iter().map(|error| order(1, *error)));
+            let [no_room, others @ ..] = ERRORS;
+            let two = vec![no_room, others[*turn % others.len()]];
+            let errors = if in_full() { ERRORS.to_vec() } else { two };
+            orders.extend(errors.into_iter().map(|error| order(1, error)));
         }
         for pass in (1 + u32::from(is_new))..=*passes {
             *turn += 1;
-            if in_full() || turn.is_multiple_of(3) {
-                orders.push(order(pass, ERRORS[*turn % ERRORS.len()]));
+            if turn.is_multiple_of(each) {
+                orders.push(order(pass, ERRORS[*turn / each % ERRORS.len()]));
             }
         }
     }
