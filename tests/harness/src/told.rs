@@ -1,5 +1,6 @@
 //! What the product says of volumes and entries, as tests ask for it.
 
+use std::fs;
 use std::path::PathBuf;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
@@ -21,6 +22,23 @@ impl Volgc {
     pub fn sweep_twice(&self) {
         self.ok(&["sweep"]);
         self.ok(&["sweep"]);
+    }
+
+    /// Lets the ledger's last sweep be two days ago, in another boot: the host was off meanwhile. Says what may count of that, how long
+    /// this machine has been up.
+    #[track_caller]
+    pub fn host_was_off(&self) -> Duration {
+        let uptime = fs::read_to_string("/proc/uptime").unwrap_or_default();
+        let uptime =
+            uptime.split(' ').next().and_then(|seconds| seconds.parse().ok()).map(Duration::from_secs_f64);
+        let uptime = uptime.unwrap_or_else(|| panic!("cannot read /proc/uptime"));
+        assert!(uptime < Duration::from_hours(24), "this machine has been up for too long for this test");
+        let last = (chrono::Utc::now() - Duration::from_hours(48)).to_rfc3339();
+        let change = "UPDATE meta SET last_sweep_boot_id = 'the boot before', last_sweep_at = ?1";
+        let changed = rusqlite::Connection::open(self.state_dir().join("ledger.db"))
+            .and_then(|ledger| ledger.execute(change, [last]));
+        assert!(matches!(changed, Ok(1)), "{changed:?}");
+        uptime
     }
 
     /// The report as data, sizes left out.
