@@ -119,20 +119,8 @@ fn allowed(unit: &Path) -> BTreeSet<String> {
 
 /// The system calls that a command makes.
 fn made(volgc: &Volgc, arguments: &[&str], limit: &str) -> BTreeSet<String> {
-    let trace = volgc.state_dir().with_file_name("trace");
-    let product = volgc.command(arguments);
-    let output = Command::new("strace")
-        .args(["-f", "-qq", "-o"])
-        .arg(&trace)
-        .args(["timeout", "--signal=TERM", limit])
-        .arg(product.get_program())
-        .args(product.get_args())
-        .env_clear()
-        .envs(product.get_envs().filter_map(|(name, value)| Some((name, value?))))
-        .output()
-        .unwrap_or_else(|error| panic!("cannot run strace: {error}: run tests/setup"));
-    assert!(matches!(output.status.code(), Some(0 | 124)), "{}", show(&output));
-    let text = fs::read_to_string(trace).unwrap();
+    let (status, text) = volgc.traced(&["timeout", "--signal=TERM", limit], arguments);
+    assert!(matches!(status.code(), Some(0 | 124)), "{status}\n{text}");
     let call = |line: &str| {
         let (_, rest) = line.split_once(' ')?;
         let (name, _) = rest.trim_start().split_once('(')?;

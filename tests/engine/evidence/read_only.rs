@@ -107,7 +107,7 @@ on_each_engine! {
         let volgc = scene(&engine);
         let before = listing(&engine, &volgc);
         for (words, _) in READING {
-            let changes = changes_of(&engine, &volgc, words, Some(0));
+            let changes = changes_of(&volgc, words);
             assert_eq!(changes, Vec::<String>::new(), "{words:?}");
         }
         assert_eq!(listing(&engine, &volgc), before);
@@ -116,13 +116,13 @@ on_each_engine! {
         volgc.ok(&["release", "orphan"]);
         fs::remove_dir_all(volgc.state_dir()).unwrap();
         for (words, _) in READING {
-            let changes = changes_of(&engine, &volgc, words, Some(0));
+            let changes = changes_of(&volgc, words);
             assert_eq!(changes, Vec::<String>::new(), "{words:?}");
         }
         assert!(!volgc.state_dir().exists());
 
         // The judge itself: a command that does change something is caught.
-        let changes = changes_of(&engine, &volgc, &["sweep"], Some(0));
+        let changes = changes_of(&volgc, &["sweep"]);
         for call in ["mkdir(", "mknodat(", "O_RDWR", "fsync(", "unlink("] {
             assert!(changes.iter().any(|line| line.contains(call)), "{call}: {changes:#?}");
         }
@@ -164,36 +164,10 @@ fn comparable(text: &str) -> String {
 }
 
 /// The system calls of a command that change a file or could, in strace's words.
-fn changes_of(engine: &PrivateEngine, volgc: &Volgc, words: &[&str], status: Option<i32>) -> Vec<String> {
-    let trace = engine.dir().join("trace");
-    let command = volgc.command(words);
-    let mut traced = Command::new("strace");
-    traced
-        .args([
-            "-f",
-            "-y",
-            "-qq",
-            "-s",
-            "200",
-            "--signal=none",
-            "-e",
-            "trace=%file,%desc,%network,%process",
-            "-o",
-        ])
-        .arg(&trace)
-        .arg(command.get_program())
-        .args(command.get_args())
-        .env_clear()
-        .current_dir(engine.dir());
-    for (name, value) in command.get_envs() {
-        if let Some(value) = value.filter(|_| name != "LLVM_PROFILE_FILE") {
-            traced.env(name, value);
-        }
-    }
-    let output =
-        traced.output().unwrap_or_else(|error| panic!("cannot run strace: {error}: run tests/setup"));
-    assert_eq!(output.status.code(), status, "{words:?}: {}", harness::show(&output));
-    let text = String::from_utf8_lossy(&fs::read(&trace).unwrap()).into_owned();
+fn changes_of(volgc: &Volgc, words: &[&str]) -> Vec<String> {
+    let (status, text) = volgc
+        .traced(&["-y", "-s", "200", "--signal=none", "-e", "trace=%file,%desc,%network,%process"], words);
+    assert!(status.success(), "{words:?}: {status}\n{text}");
     assert!(text.contains("exit_group("), "strace saw nothing:\n{text}");
     text.lines().filter(|line| changes_something(line)).map(str::to_owned).collect()
 }

@@ -38,6 +38,7 @@ pub mod recording;
 mod rest;
 pub mod scenario;
 mod startup;
+mod strace;
 mod takedown;
 mod told;
 pub mod treasure;

@@ -3,25 +3,15 @@
 use std::fs;
 use std::process::Command;
 
-use harness::{Contents, KEEP_IN_QUARANTINE, Volgc, on_each_engine, show};
+use harness::{Contents, KEEP_IN_QUARANTINE, Volgc, on_each_engine};
 
 use super::{Holding, TakenAway, assert_goes, assert_kept_as, held, make_held, own, program, run};
 
 /// How many files of a process in `/proc` a command opens and reads, and how many links.
 fn other_calls(volgc: &Volgc, arguments: &[&str], process: u32) -> usize {
-    let trace = volgc.state_dir().with_file_name("trace");
-    let product = volgc.command(arguments);
-    let output = Command::new("strace")
-        .args(["-f", "-y", "--seccomp-bpf", "-e", "trace=open,openat,read,pread64,readlink,readlinkat", "-o"])
-        .arg(&trace)
-        .arg(product.get_program())
-        .args(product.get_args())
-        .env_clear()
-        .envs(product.get_envs().filter_map(|(name, value)| Some((name, value?))))
-        .output()
-        .unwrap_or_else(|error| panic!("cannot run strace: {error}: run tests/setup"));
-    assert!(output.status.success(), "{}", show(&output));
-    let text = String::from_utf8_lossy(&fs::read(trace).unwrap()).into_owned();
+    let calls = ["-y", "--seccomp-bpf", "-e", "trace=open,openat,read,pread64,readlink,readlinkat"];
+    let (status, text) = volgc.traced(&calls, arguments);
+    assert!(status.success(), "{text}");
     // By a path of its own, or by a name below a directory that is open.
     let [path, name] = [format!("/proc/{process}/"), format!("\"{process}/")];
     let is_its = |line: &&str| line.contains(&path) || line.contains(&name);
@@ -91,8 +81,18 @@ on_each_engine! {
     fn a_thread_with_descriptors_of_its_own_keeps_its_volume(engine: PrivateEngine) {
         let kept = make_held(&engine);
         let file = engine.volume_data(&held(&engine)).join("PG_VERSION");
-        let holding = Holding::path(&engine, "thread", &file, &[]);
-        assert_kept_as(&engine, &kept, "open file");
+        for how in ["thread", "left-thread"] {
+            let holding = Holding::path(&engine, how, &file, &[]);
+            assert_kept_as(&engine, &kept, "open file");
+            drop(holding);
+        }
+        assert_goes(&engine);
+    }
+
+    fn a_thread_with_mounts_of_its_own_keeps_its_volume(engine: PrivateEngine) {
+        let kept = make_held(&engine);
+        let holding = Holding::path(&engine, "mount-in-thread", &engine.volume_data(&held(&engine)), &[]);
+        assert_kept_as(&engine, &kept, "mounted at /mnt");
         drop(holding);
         assert_goes(&engine);
     }
