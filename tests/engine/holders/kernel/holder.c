@@ -40,6 +40,14 @@ static void *own_table(void *unused) {
     return unused;
 }
 
+static void *own_namespace(void *unused) {
+    check("unshare", unshare(CLONE_FS | CLONE_NEWNS));
+    check("private", mount(0, "/", 0, MS_REC | MS_PRIVATE, 0));
+    check("mount", mount(path, "/mnt", 0, MS_BIND, 0));
+    wait_here();
+    return unused;
+}
+
 static int is(const char *one, const char *other) { return strcmp(one, other) == 0; }
 
 int main(int count, char **words) {
@@ -68,9 +76,11 @@ int main(int count, char **words) {
         int file = check("open", open(path, O_RDONLY));
         if (mmap(0, 4096, PROT_READ, MAP_SHARED, file, 0) == MAP_FAILED) check("mmap", -1);
         close(file);
-    } else if (is(how, "thread")) {
+    } else if (is(how, "thread") || is(how, "left-thread") || is(how, "mount-in-thread")) {
         pthread_t thread;
-        pthread_create(&thread, 0, own_table, 0);
+        pthread_create(&thread, 0, is(how, "mount-in-thread") ? own_namespace : own_table, 0);
+        /* The first thread ends, and the process is shown as a zombie. */
+        if (is(how, "left-thread")) syscall(__NR_exit, 0);
         pthread_join(thread, 0);
     } else if (is(how, "many")) {
         /* In the middle of many others. */
@@ -89,15 +99,16 @@ int main(int count, char **words) {
     } else if (is(how, "fanotify")) {
         int group = check("fanotify_init", fanotify_init(FAN_CLASS_NOTIF, O_RDONLY));
         check("fanotify_mark", fanotify_mark(group, FAN_MARK_ADD, FAN_OPEN, AT_FDCWD, path));
-    } else if (is(how, "socket")) {
+    } else if (is(how, "socket") || is(how, "datagrams")) {
         /* Relative to a directory or descriptor that does not stay, as daemons do; perhaps renamed when it is ready. */
         check("dup2", dup2(open(path, O_RDONLY | O_DIRECTORY), 13));
         struct sockaddr_un address = {.sun_family = AF_UNIX};
         strncpy(address.sun_path, words[3], sizeof address.sun_path - 1);
-        int socket_ = check("socket", socket(AF_UNIX, SOCK_STREAM, 0));
+        int is_stream = is(how, "socket");
+        int socket_ = check("socket", socket(AF_UNIX, is_stream ? SOCK_STREAM : SOCK_DGRAM, 0));
         check("chdir", chdir(path));
         check("bind", bind(socket_, (struct sockaddr *)&address, sizeof address));
-        check("listen", listen(socket_, 5));
+        if (is_stream) check("listen", listen(socket_, 5));
         for (int other = 3; other <= 13; other++)
             if (other != socket_) close(other);
         if (count > 4) check("rename", rename(words[3], words[4]));

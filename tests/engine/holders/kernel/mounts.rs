@@ -5,7 +5,7 @@ use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use harness::{Contents, PrivateEngine, on_each_engine, show, wait_until};
+use harness::{Contents, NO_GRACE, PrivateEngine, Volgc, on_each_engine, show, wait_until};
 
 use super::{Holding, Mounted, assert_goes, assert_kept_as, held, make_held, mount, own, program, run};
 
@@ -151,7 +151,27 @@ on_each_engine! {
         let at = engine.dir().join("pool");
         let mounted = pool(&engine, &[engine.volume_data(&held(&engine)), other], &at);
         assert_eq!(engine.docker(&["exec", "reader", "cat", "/data/PG_VERSION"]), "15");
-        assert_kept_as(&engine, &kept, &at.display().to_string());
+        // There, or where the reader has it: of two namespaces either is named.
+        assert_kept_as(&engine, &kept, "mounted at /");
+        drop(mounted);
+        assert_goes(&engine);
+    }
+
+    /// What is made later may match, too: the server holds whatever is where the pattern begins.
+    fn a_pool_keeps_what_its_pattern_may_mean(engine: PrivateEngine) {
+        let mut kept = make_held(&engine);
+        let [other] = directories(&engine, [&own(&engine, "other")]);
+        let pattern = engine.volumes_dir().join(format!("{}*/_data", held(&engine).split_at(3).0));
+        let mounted = pool(&engine, &[pattern, other], &engine.dir().join("pool"));
+        assert_eq!(engine.docker(&["exec", "reader", "cat", "/data/PG_VERSION"]), "15");
+        kept.volume("help");
+        let volgc = Volgc::configured(&engine, NO_GRACE);
+        for _ in 0..3 {
+            volgc.ok(&["sweep"]);
+        }
+        kept.assert_untouched();
+        let told = volgc.ok(&["explain", "help"]);
+        assert!(told.contains("served by FUSE"), "{told}");
         drop(mounted);
         assert_goes(&engine);
     }

@@ -3,10 +3,11 @@
 use std::fs;
 use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use harness::{Contents, NO_GRACE, PrivateEngine, Volgc, on_each_engine};
 
-use super::{Holding, TakenAway, assert_goes, assert_kept_as, held, make_held, own, run};
+use super::{Holding, TakenAway, assert_goes, assert_kept_as, held, make_held, own, program, run};
 
 /// Lines that NFS exports, in a file of their own, for as long as this is there.
 struct Exports(PathBuf);
@@ -39,6 +40,26 @@ on_each_engine! {
         for words in [&[inside(&whole).as_str()][..], &[&relative], &[&inside(&before), &after], &[&attach]] {
             let mut kept = Contents::new(&engine);
             let holding = Holding::path(&engine, "socket", &data, words);
+            kept.note_volume(&held(&engine));
+            assert_kept_as(&engine, &kept, "Unix socket bound as");
+            drop(holding);
+        }
+        assert_goes(&engine);
+    }
+
+    /// As that of a log daemon, and of a server in a network namespace of its own.
+    fn a_socket_for_datagrams_or_of_another_network_keeps_its_volume(engine: PrivateEngine) {
+        engine.create_volume(&held(&engine), &[]);
+        let data = engine.volume_data(&held(&engine));
+        let [log, server] = ["log", "server"].map(|name| own(&engine, name));
+        let holder = program(&engine);
+        let mut apart = Command::new("unshare");
+        apart.arg("--net").arg(&holder).arg("socket").arg(&data).arg(&server);
+        let mut datagrams = Command::new(&holder);
+        datagrams.arg("datagrams").arg(&data).arg(&log);
+        for mut command in [apart, datagrams] {
+            let mut kept = Contents::new(&engine);
+            let holding = Holding::start(&mut command);
             kept.note_volume(&held(&engine));
             assert_kept_as(&engine, &kept, "Unix socket bound as");
             drop(holding);
