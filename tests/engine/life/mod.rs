@@ -4,6 +4,7 @@ mod clock_steps;
 mod collection;
 mod copies;
 mod deletion;
+mod engines;
 mod in_place;
 mod movable;
 mod names_used_again;

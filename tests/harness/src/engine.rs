@@ -79,6 +79,8 @@ pub struct Builder {
     pub(super) root_script: Option<String>,
     pub(super) arguments: Vec<OsString>,
     pub(super) images: bool,
+    pub(super) own_root: Option<String>,
+    pub(super) daemon_json: String,
 }
 
 impl Builder {
@@ -115,6 +117,21 @@ impl Builder {
     #[must_use]
     pub fn arg(mut self, argument: impl Into<OsString>) -> Self {
         self.arguments.push(argument.into());
+        self
+    }
+
+    /// A root and a mount namespace of its own also for the machine's engine, and a shell script that runs there before the engine does,
+    /// to give it other files in `/etc`. The engines of the trees have both anyway.
+    #[must_use]
+    pub fn own_root(mut self, script: &str) -> Self {
+        self.own_root = Some(script.to_owned());
+        self
+    }
+
+    /// What is in its `daemon.json`.
+    #[must_use]
+    pub fn daemon_json(mut self, text: &str) -> Self {
+        text.clone_into(&mut self.daemon_json);
         self
     }
 
@@ -205,6 +222,8 @@ impl PrivateEngine {
             root_script: None,
             arguments: Vec::new(),
             images: true,
+            own_root: None,
+            daemon_json: "{}".to_owned(),
         }
     }
 

@@ -39,8 +39,7 @@ impl Hung {
 
     /// The same where the engine sees it, which may be in a mount namespace of its own.
     pub fn mount_for_engine(engine: &PrivateEngine, point: &Path) -> Self {
-        let in_engine = engine.version().tree().and_then(|_| engine.pid());
-        Self::start(engine.command_inside("perl"), point, in_engine)
+        Self::start(engine.command_inside("perl"), point, engine.pid())
     }
 
     fn start(mut command: Command, point: &Path, in_engine: Option<u32>) -> Self {

@@ -4,7 +4,7 @@ use std::ffi::OsString;
 use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::os::unix::net::UnixStream;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
@@ -42,8 +42,9 @@ impl PrivateEngine {
             fs::create_dir(&dir).unwrap_or_else(|error| panic!("cannot make {}: {error}", dir.display()));
         }
         // The machine's own daemon.json must not be read.
-        for file in ["daemon.json", "client/config.json"] {
-            fs::write(self.dir.join(file), "{}\n")
+        for (file, text) in [("daemon.json", self.options.daemon_json.as_str()), ("client/config.json", "{}")]
+        {
+            fs::write(self.dir.join(file), format!("{text}\n"))
                 .unwrap_or_else(|error| panic!("cannot write {file}: {error}"));
         }
         fs::create_dir_all(&self.root)
@@ -51,9 +52,15 @@ impl PrivateEngine {
         if let Some(script) = &self.options.root_script {
             self.mount_root(script);
         }
-        if let Some(tree) = self.version().tree() {
+        let own_root = self.options.own_root.as_ref().map(|_| PathBuf::from("/"));
+        if let Some(tree) = self.version().tree().or(own_root) {
             let namespace = self.make_root(&tree);
             self.state().namespace = Some(namespace);
+        }
+        if let Some(script) = &self.options.own_root {
+            let output = self.command_inside("sh").args(["-ec", script]).output();
+            let is_done = output.as_ref().is_ok_and(|output| output.status.success());
+            assert!(is_done, "cannot change the engine's root: {output:?}");
         }
         self.answer_for_helpers();
         self.start_containerd();
