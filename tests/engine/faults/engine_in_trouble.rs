@@ -141,10 +141,20 @@ fn requests(proxy: &Proxy, host: &Host<'_>, scenario: &Scenario) -> (Vec<String>
     (requests, case.treasures[0].name.clone())
 }
 
-/// A question has no effect: whether it was done before its answer was lost, or not, is the same to volgc to the last byte.
-fn is_tried_otherwise(treat: Treat, request: &str) -> bool {
-    let is_done = matches!(treat, Treat::AnswerInstead(_) | Treat::LoseAnswer);
-    is_done && request.starts_with("GET ") && !in_full()
+/// A question has no effect: whether it was done before its answer was lost, or not, is the same to volgc to the last byte. And of the
+/// ways to get no answer the short lane tries one for each question, in turn: the one who asks reads all answers in one place.
+fn is_tried_otherwise(treat: Treat, number: usize, request: &str) -> bool {
+    let turn = match treat {
+        Treat::Answer(_) => 0,
+        Treat::HalfAnswer => 1,
+        Treat::Close => 2,
+        Treat::AnswerInstead(_)
+        | Treat::LoseAnswer
+        | Treat::Delay(_)
+        | Treat::Hold
+        | Treat::AnswerAndHold(_) => usize::MAX,
+    };
+    number % 3 != turn && request.starts_with("GET ") && !in_full()
 }
 
 /// Every request of each step is treated badly once.
@@ -156,7 +166,7 @@ fn mistreat(engine: &PrivateEngine, treat: Treat) {
     for scenario in Scenario::basic() {
         let (requests, volume) = requests(&proxy, &host, &scenario);
         let mut requests: Vec<_> = requests.into_iter().enumerate().collect();
-        requests.retain(|(_, request)| !is_tried_otherwise(treat, request));
+        requests.retain(|(number, request)| !is_tried_otherwise(treat, *number, request));
         host.expect(requests.len());
         let mut cases: Vec<(String, Case)> = Vec::new();
         for (number, request) in requests {

@@ -11,7 +11,7 @@ mod who_answers;
 use std::collections::BTreeSet;
 
 /// The first point of each group of effects that belong together, as the engine sees no difference within one.
-fn first_of_each_group(passes: &[(String, u32)]) -> Vec<String> {
+pub(super) fn first_of_each_group(passes: &[(String, u32)]) -> Vec<String> {
     let mut groups = BTreeSet::new();
     let is_first = |point: &&String| {
         // Each moment around an answer of the engine counts.
