@@ -149,6 +149,10 @@ impl Daemon {
 
 impl Drop for Daemon {
     fn drop(&mut self) {
+        if thread::panicking() {
+            let ended = self.child.try_wait();
+            eprintln!("--- the service (ended: {ended:?}) logged\n{}", self.log());
+        }
         self.child.kill().ok();
         self.child.wait().ok();
     }
