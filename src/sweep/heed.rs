@@ -228,8 +228,8 @@ fn used_again(manifest: &Manifest, now: DateTime<Utc>) -> HistoryLine {
         volume: Some(manifest.name.clone()),
         entry: Some(manifest.entry.clone()),
         detail: format!(
-            "volume {} was made again and is empty, while its old data is in quarantine; `volgc restore {} --replace` swaps the old \
-             data back",
+            "volume {0} was made again, and has none of the data that is in quarantine: `volgc restore {1} --as {0}-old` brings that \
+             back beside it, `volgc restore {1} --replace` in its place, and quarantines what is in it now",
             manifest.name, manifest.entry
         ),
         last_holder: manifest.last_holder.clone(),
