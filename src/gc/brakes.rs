@@ -190,17 +190,19 @@ fn live_restore(facts: &EngineFacts) -> Option<Refusal> {
     }
     let version = parse_version(&facts.version);
     let is_fixed = version.is_some_and(|version| version >= LIVE_RESTORE_FIXED);
-    // An engine that does not say whether it uses live-restore is judged by its version alone when that is known.
-    if is_fixed || (facts.live_restore.is_none() && version.is_none()) {
+    // I1: an engine that does not say whether it uses live-restore is judged by its version, and one whose version says nothing may have
+    // the defect.
+    if is_fixed {
         return None;
     }
     Some(Refusal {
         word: "live_restore",
         doubt: Doubt::References,
         text: format!(
-            "engine {} loses its volume references when it restarts under live-restore (moby issue 44231, fixed in 20.10.19); \
+            "engine {} {} its volume references when it restarts under live-restore (moby issue 44231, fixed in 20.10.19); \
              upgrade the engine or switch live-restore off",
-            facts.version
+            facts.version,
+            if version.is_some() { "loses" } else { "may lose" }
         ),
     })
 }
@@ -360,11 +362,12 @@ mod tests {
         assert_eq!(with("20.10.18", Some(true)), ["live_restore"]);
         assert_eq!(with("dev", Some(true)), ["live_restore"]);
         assert_eq!(with("20.10.5", None), ["live_restore"]);
+        assert_eq!(with("dev", None), ["live_restore"]);
         for fine in [
             ("20.10.19", Some(true)),
             ("20.10.24+dfsg1", Some(true)),
             ("20.10.5", Some(false)),
-            ("dev", None),
+            ("dev", Some(false)),
         ] {
             assert_eq!(with(fine.0, fine.1), Vec::<&str>::new(), "{fine:?}");
         }
