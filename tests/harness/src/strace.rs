@@ -19,7 +19,7 @@ impl Volgc {
             .arg(product.get_program())
             .args(product.get_args())
             .env_clear()
-            // A file of its own for each process is written by nobody but the coverage of these tests.
+            // What measures the coverage of these tests writes files, and the product none of these.
             .envs(
                 product
                     .get_envs()
