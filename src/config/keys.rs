@@ -121,23 +121,6 @@ pub(super) fn one_of(words: &[&str]) -> String {
 /// The word of `known` that `text` is a slip for, if it is close enough to one.
 pub(super) fn nearest(text: &str, known: &[&'static str]) -> Option<&'static str> {
     let text = text.trim().to_lowercase();
-    let (distance, word) = known.iter().map(|word| (distance(&text, word), *word)).min()?;
+    let (distance, word) = known.iter().map(|word| (strsim::levenshtein(&text, word), *word)).min()?;
     (distance <= (text.chars().count() / 2).min(3)).then_some(word)
-}
-
-/// Levenshtein's.
-#[expect(clippy::disallowed_methods, reason = "a row of the table is never empty")]
-fn distance(a: &str, b: &str) -> usize {
-    let b: Vec<char> = b.chars().collect();
-    let mut row: Vec<usize> = (0..=b.len()).collect();
-    for (above, x) in a.chars().enumerate() {
-        let mut left = above + 1;
-        let mut next = vec![left];
-        for ((y, diagonal), up) in b.iter().zip(&row).zip(row.iter().skip(1)) {
-            left = (diagonal + usize::from(x != *y)).min(up + 1).min(left + 1);
-            next.push(left);
-        }
-        row = next;
-    }
-    row.last().copied().unwrap_or_default()
 }
