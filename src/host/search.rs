@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use rustix::fs::{FileType, Statx};
 
-use super::proc::links::{self, Print};
+use super::proc::prints::Print;
 use super::pulse;
 use super::walk::crew::{Found, Plan, Visited, Visitor, walk};
 use super::walk::{Boundary, Refused, printable};
@@ -117,7 +117,7 @@ impl Searcher<'_> {
 
 fn hit(facts: &Statx, path: Vec<u8>) -> Hit {
     let kind = FileType::from_raw_mode(facts.stx_mode.into());
-    let Print { inode, changed_at } = links::print(facts);
+    let Print { inode, changed_at } = Print::of(facts);
     Hit {
         inode,
         changed_at,

@@ -8,6 +8,7 @@ mod clues;
 mod mounts;
 mod places;
 mod reach;
+mod shown;
 mod uses;
 mod views;
 mod ways;

@@ -77,10 +77,28 @@ pub enum Reach {
     Nothing,
 }
 
+/// What has to be looked at of a file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Regard {
+    /// All of it.
+    Whole,
+    /// Whether its path is the truth: it was opened through a mount that shows nothing of what is asked for, but may have left it since.
+    Path,
+    /// Nothing.
+    None,
+}
+
 impl Filter {
-    fn lets_pass(&self, device: Device, mount: Option<u64>) -> bool {
-        self.files.include(device)
-            && mount.and_then(|mount| self.mounts.get(&mount)).is_none_or(|reach| *reach == Reach::Something)
+    fn regard(&self, device: Device, mount: Option<u64>, kind: FileType) -> Regard {
+        let reach = mount.and_then(|mount| self.mounts.get(&mount));
+        let is_file = matches!(kind, FileType::RegularFile | FileType::Directory);
+        match (self.files.include(device), reach) {
+            (true, Some(Reach::Nothing)) => Regard::Path,
+            (true, Some(Reach::Something) | None) => Regard::Whole,
+            // A file system that is in no table: unmounted while it was in use, or never mounted.
+            (false, None) if mount.is_some() && is_file && device.major == 0 => Regard::Whole,
+            (false, Some(_) | None) => Regard::None,
+        }
     }
 }
 
@@ -177,7 +195,10 @@ impl<'a> Table<'a> {
             Err(_) => return self.by_link(name, manner, judge),
         };
         let device = Device { major: facts.stx_dev_major, minor: facts.stx_dev_minor };
-        let show = |manner, path, mount, inode| judge(&Use { task: self.task, manner, path, mount, inode });
+        let show = |manner, path, mount, inode| {
+            let names = Some(facts.stx_nlink);
+            judge(&Use { task: self.task, manner, path, mount, inode, names })
+        };
         let bound = self.filter.sockets.get(&facts.stx_ino);
         match FileType::from_raw_mode(facts.stx_mode.into()) {
             // An open socket. The file of one, on a disk, has a device of its own.
@@ -203,12 +224,16 @@ impl<'a> Table<'a> {
             | FileType::Socket
             | FileType::CharacterDevice
             | FileType::BlockDevice => {
+                let kind = FileType::from_raw_mode(facts.stx_mode.into());
                 let mount = match has_mount(&facts) {
                     true => Some(facts.stx_mnt_id),
-                    false if self.filter.lets_pass(device, None) => self.mount_of(name)?,
+                    false if self.filter.regard(device, None, kind) == Regard::Whole => {
+                        self.mount_of(name)?
+                    }
                     false => None,
                 };
-                if !self.filter.lets_pass(device, mount) || self.seen.has(&facts, mount) {
+                let regard = self.filter.regard(device, mount, kind);
+                if regard == Regard::None || self.seen.has(&facts, mount) {
                     return Ok(Vec::new());
                 }
                 let path = self.path(name)?;
@@ -217,6 +242,11 @@ impl<'a> Table<'a> {
                     && matches!(self.facts(name), Ok(now) if key(&now, mount) == key(&facts, mount))
                 {
                     self.seen.add(&facts, mount);
+                }
+                if regard == Regard::Path
+                    && !path.as_ref().is_some_and(|path| path.is_doubtful(Some(facts.stx_nlink)))
+                {
+                    return Ok(Vec::new());
                 }
                 let inode = Some((device, facts.stx_ino));
                 Ok(path.and_then(|path| show(manner, path, mount, inode)).into_iter().collect())
@@ -253,7 +283,7 @@ impl<'a> Table<'a> {
             | Manner::Registered
             | Manner::Served => None,
         };
-        let seen = Use { task: self.task, manner, path, mount, inode: None };
+        let seen = Use { task: self.task, manner, path, mount, inode: None, names: None };
         Ok(judge(&seen).into_iter().collect())
     }
 
@@ -268,7 +298,9 @@ impl<'a> Table<'a> {
             return Ok(Vec::new());
         }
         let Some(info) = self.info(name, is_ring)? else { return Ok(Vec::new()) };
-        let show = |manner, path, inode| judge(&Use { task: self.task, manner, path, mount: None, inode });
+        let show = |manner, path, inode| {
+            judge(&Use { task: self.task, manner, path, mount: None, inode, names: None })
+        };
         let marks = info.marks.iter().filter(|mark| self.filter.systems.include(mark.device));
         let marks = marks.map(|mark| (Manner::Watch, FilePath::Untold, Some((mark.device, mark.inode))));
         let files = match info.registered {

@@ -73,6 +73,15 @@ pub struct Use {
     pub mount: Option<u64>,
     /// Its device and inode, where the kernel says.
     pub inode: Option<(Device, u64)>,
+    /// How many names it has in directories, where the kernel says.
+    pub names: Option<u32>,
+}
+
+impl Use {
+    /// Whether its path may be that of another file, or of none.
+    pub fn is_doubtful(&self) -> bool {
+        self.path.is_doubtful(self.names)
+    }
 }
 
 /// Where a file or directory is.
@@ -85,6 +94,26 @@ pub enum FilePath {
     TooLong,
     /// The kernel has no path for it.
     Untold,
+}
+
+/// What the kernel appends to the path of a file that was unlinked.
+pub const DELETED: &[u8] = b" (deleted)";
+
+impl FilePath {
+    /// Whether a file with this path may lie elsewhere too, or nowhere near. Of one that was opened by handle (`open_by_handle_at(2)`),
+    /// or has left what its mount shows since it was opened, the kernel tells `/` (`d_path`, Linux `fs/d_path.c`). One that was
+    /// unlinked may have other names; `names` is how many, where that is known.
+    pub fn is_doubtful(&self, names: Option<u32>) -> bool {
+        match self {
+            Self::Told(path) => path == b"/" || (path.ends_with(DELETED) && names != Some(0)),
+            Self::TooLong | Self::Untold => true,
+        }
+    }
+}
+
+/// Whether a path is that of a file in memory alone (`memfd_create(2)`), of which there are many.
+pub fn is_in_memory(path: &[u8]) -> bool {
+    path.starts_with(b"/memfd:") && path.ends_with(DELETED)
 }
 
 /// What processes use.
@@ -216,6 +245,7 @@ fn mapped_files<T>(
         path: FilePath::Told(file.path),
         mount: None,
         inode: Some((file.device, file.inode)),
+        names: None,
     });
     Ok(uses.filter_map(|seen| judge(&seen)).collect())
 }

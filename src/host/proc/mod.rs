@@ -16,6 +16,7 @@ mod maps;
 pub mod mountinfo;
 pub mod namespaces;
 pub mod owner;
+pub mod prints;
 pub mod sight;
 pub mod sockets;
 pub mod swaps;

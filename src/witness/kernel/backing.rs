@@ -30,11 +30,24 @@ pub(super) struct Backed<'a, 'm, K> {
     pub(super) elsewhere: BTreeSet<&'a K>,
     /// What it is made of and cannot be found: it may be any target.
     pub(super) unknown: Option<String>,
-    /// What it is made of leads to an empty directory now. Something else may have been mounted there when it was mounted: a bind of a
-    /// target, or more often what a sandbox made for itself. What is in it tells.
-    pub(super) is_doubtful: bool,
+    /// Where what it is made of leads now, one for each text: in each namespace where it leads anywhere, as a path without links.
+    pub(super) layers: Vec<Vec<(&'m Namespace, Vec<u8>)>>,
+    /// Whether that can be taken for the truth.
+    pub(super) proof: Proof,
     /// What it is made of that lies above every target.
     pub(super) above: Option<Vec<u8>>,
+}
+
+/// What proves that a text leads today to what it led to when it was mounted. A link in it may have been changed since, a mount taken
+/// away, a directory renamed, a process have ended; and of a layer that was given as a descriptor the kernel tells no path at all.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Proof {
+    /// Its names: all of it is in the store of an engine, under some that are given once.
+    Names,
+    /// What is seen in it.
+    Content,
+    /// Nothing: part of it lies with a server of NFS or FUSE, which may never answer whoever looks into it.
+    Nothing,
 }
 
 /// Every such file system in these namespaces. `bases` are the namespaces in which administrators and engines mount things: our own,
@@ -63,7 +76,8 @@ pub(super) fn find<'a, 'm, K: Ord>(
             certain: BTreeSet::new(),
             elsewhere: BTreeSet::new(),
             unknown: None,
-            is_doubtful: false,
+            layers: Vec::new(),
+            proof: Proof::Names,
             above: None,
         };
         let mut look = Look { places, ways, bases, backed };
@@ -72,19 +86,6 @@ pub(super) fn find<'a, 'm, K: Ord>(
         look.backed
     };
     groups.into_iter().map(judge).collect()
-}
-
-/// Where a layer is in one namespace.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Found {
-    /// It is there.
-    There,
-    /// In its place is an empty directory.
-    Empty,
-    /// It should be in what is an empty directory.
-    InEmpty,
-    /// It is not in a directory that has other things in it: it was removed, and what was removed is in no volume.
-    Removed,
 }
 
 struct Look<'a, 'm, 'w, K> {
@@ -100,21 +101,23 @@ impl<'a, 'm, K: Ord> Look<'a, 'm, '_, K> {
         let absolute: Vec<&Vec<u8>> = layers.iter().chain(uppers).filter(is_absolute).collect();
         let relative: Vec<&Vec<u8>> =
             layers.iter().chain(uppers).filter(|layer| !is_absolute(layer)).collect();
+        // What it works in shows nothing of itself, so nothing could prove it.
+        let is_work = |layer: &Vec<u8>| uppers.iter().skip(1).any(|work| work == layer);
         for layer in &absolute {
-            let found = self.follow(layer);
-            let is_read = layers.iter().any(|read| read == *layer);
-            let is_there =
-                |found: &Found| matches!(found, Found::There) || (*found == Found::Empty && !is_read);
-            if !found.iter().any(is_there) {
-                self.doubt(layer, &found);
+            let ways = self.follow(layer);
+            if !is_work(layer) {
+                self.layer(ways);
             }
         }
         if relative.is_empty() {
             return;
         }
-        if let Some(found) = self.base_of(&relative, &absolute) {
-            for place in found {
+        if let Some(ways) = self.base_of(&relative, &absolute) {
+            for (layer, (place, way)) in relative.iter().zip(ways) {
                 self.claim(&place, true);
+                if !is_work(layer) {
+                    self.layer(way.into_iter().collect());
+                }
             }
         } else {
             let layer = relative.first().map_or_else(String::new, |layer| text(layer));
@@ -124,17 +127,11 @@ impl<'a, 'm, K: Ord> Look<'a, 'm, '_, K> {
         }
     }
 
-    /// A layer that does not lead to one may have led anywhere when it was mounted. What was removed is in no volume.
-    fn doubt(&mut self, layer: &[u8], found: &[Found]) {
-        if self.is_explained(layer) {
-            return;
+    fn layer(&mut self, ways: Vec<(&'m Namespace, Vec<u8>)>) {
+        if ways.is_empty() || !ways.iter().all(|(_, path)| is_in_store(path)) {
+            self.backed.proof = self.backed.proof.max(Proof::Content);
         }
-        if found.is_empty() {
-            self.backed.unknown.get_or_insert_with(|| {
-                format!("its layer {} cannot be followed in any namespace where it is mounted", text(layer))
-            });
-        }
-        self.backed.is_doubtful |= found.iter().any(|found| matches!(found, Found::Empty | Found::InEmpty));
+        self.backed.layers.push(ways);
     }
 
     fn mentions(&mut self, mentions: &[Vec<u8>]) {
@@ -149,42 +146,38 @@ impl<'a, 'm, K: Ord> Look<'a, 'm, '_, K> {
         }
     }
 
-    /// Follows an absolute path in every way there is.
-    fn follow(&mut self, path: &[u8]) -> Vec<Found> {
+    /// Follows an absolute path in every way there is, and returns where it leads to what is there.
+    fn follow(&mut self, path: &[u8]) -> Vec<(&'m Namespace, Vec<u8>)> {
         // A descriptor of whoever mounted it: what is seen in the mount tells.
         if OF_THE_READER.iter().any(|start| path.starts_with(start)) {
-            return vec![Found::InEmpty];
+            return Vec::new();
         }
-        let mut all = Vec::new();
-        let mut leads_where_it_is = false;
+        let (mut ways, mut leads_where_it_is, mut is_unknown) = (Vec::new(), false, true);
         for namespace in self.namespaces() {
             let is_seen = self.backed.seen.iter().any(|(seen, _)| seen.id == namespace.id);
             match self.ways.lead(namespace, b"/", path) {
                 Lead::To { place, path } => {
                     self.claim(&place, is_seen || !leads_where_it_is);
                     leads_where_it_is |= is_seen;
-                    all.push(if !is_of_an_engine(&path) && self.ways.is_empty(namespace, &path) {
-                        Found::Empty
-                    } else {
-                        Found::There
-                    });
+                    ways.push((namespace, path));
                 }
                 // What was removed from a volume while it is a layer.
-                Lead::Missing { place, path, rest } => {
+                Lead::Missing { place, rest, .. } => {
                     let gone = Place { path: join(&place.path, &rest), ..place };
                     let key = self.places.holding(gone.device, &gone.path);
                     self.claims(is_seen || !leads_where_it_is).extend(key);
-                    all.push(if self.ways.is_empty(namespace, &path) {
-                        Found::InEmpty
-                    } else {
-                        Found::Removed
-                    });
                 }
-                Lead::Foreign => all.push(Found::There),
-                Lead::Unknown => {}
+                Lead::Foreign => self.backed.proof = Proof::Nothing,
+                Lead::Unknown => continue,
             }
+            is_unknown = false;
         }
-        all
+        if is_unknown && !self.is_explained(path) {
+            self.backed.unknown.get_or_insert_with(|| {
+                format!("its layer {} cannot be followed in any namespace where it is mounted", text(path))
+            });
+        }
+        ways
     }
 
     fn namespaces(&self) -> Vec<&'m Namespace> {
@@ -224,22 +217,22 @@ impl<'a, 'm, K: Ord> Look<'a, 'm, '_, K> {
 
     /// Where relative layers lie. An engine that has many goes to the directory above them before it mounts, and an administrator is
     /// often beside the mount point: so the directories above it, and above absolute layers, are tried. All of them must be there, or
-    /// have names that programs make up: those of a container that was removed since.
-    fn base_of(&self, relative: &[&Vec<u8>], absolute: &[&Vec<u8>]) -> Option<Vec<Place>> {
+    /// have names that programs make up: those of a container that was removed since. It is a guess, which what is seen has to prove.
+    fn base_of(&self, relative: &[&Vec<u8>], absolute: &[&Vec<u8>]) -> Option<Vec<(Place, Way<'m>)>> {
         if relative.iter().any(|layer| names(layer).all(|name| name == b"..")) {
             return None;
         }
-        for (namespace, mount) in &self.backed.seen {
+        for &(namespace, mount) in &self.backed.seen {
             let near = above(&mount.point).take(2);
             let bases = near.chain(absolute.iter().flat_map(|layer| above(layer)));
             // Everything is in the root directory: that would prove nothing.
             for base in bases.filter(|base| base.len() > 1) {
                 let lead = |layer: &&Vec<u8>| match self.ways.lead(namespace, base, layer) {
-                    Lead::To { place, .. } => Some(place),
+                    Lead::To { place, path } => Some((place, Some((namespace, path)))),
                     Lead::Missing { place, rest, .. }
                         if names(&rest).next().is_some_and(|name| is_made_up(&name)) =>
                     {
-                        Some(place)
+                        Some((place, None))
                     }
                     Lead::Missing { .. } | Lead::Foreign | Lead::Unknown => None,
                 };
@@ -252,27 +245,37 @@ impl<'a, 'm, K: Ord> Look<'a, 'm, '_, K> {
     }
 }
 
+/// A path of a namespace to what is there.
+type Way<'m> = Option<(&'m Namespace, Vec<u8>)>;
+
 /// The directories above a path.
 fn above(path: &[u8]) -> impl Iterator<Item = &[u8]> {
     super::places::upwards(path).skip(1)
 }
 
-/// Whether a path is that of a layer of an engine, which may well be empty: its ID is in it, or it is a numbered snapshot of containerd.
-fn is_of_an_engine(path: &[u8]) -> bool {
-    let parts: Vec<Vec<u8>> = names(path).collect();
-    let is_snapshot = parts.array_windows().any(|[above, name]| above == b"snapshots" && is_number(name));
-    is_snapshot || parts.iter().any(|name| !is_number(name) && is_made_up(name))
-}
+/// Where engines keep layers, under an ID that is used once.
+const STORES: [&[u8]; 3] = [b"overlay2", b"overlay", b"l"];
 
-fn is_number(name: &[u8]) -> bool {
-    name.iter().all(u8::is_ascii_digit)
+/// Whether a path is that of a layer in the store of an engine: below an ID, or a number of containerd. No volume is in one.
+fn is_in_store(path: &[u8]) -> bool {
+    let parts: Vec<Vec<u8>> = names(path).collect();
+    let is_layer = |[store, name]: &[Vec<u8>; 2]| {
+        (STORES.contains(&store.as_slice()) && is_id(name)) || (store == b"snapshots" && is_number(name))
+    };
+    parts.array_windows().any(is_layer) && parts.iter().all(|name| name != b"volumes")
 }
 
 /// Whether a name is one that programs make up: a number, or the ID of a layer or snapshot.
 fn is_made_up(name: &[u8]) -> bool {
-    let is_long = name.len() >= 20
-        && name.iter().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'));
-    is_long || is_number(name)
+    is_id(name) || is_number(name)
+}
+
+fn is_id(name: &[u8]) -> bool {
+    name.len() >= 20 && name.iter().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'))
+}
+
+fn is_number(name: &[u8]) -> bool {
+    name.iter().all(u8::is_ascii_digit)
 }
 
 #[cfg(test)]

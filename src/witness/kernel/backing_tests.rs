@@ -48,31 +48,34 @@ impl Sight for Disk {
             _ => Node::Missing,
         }
     }
-
-    fn is_empty(&self, _: &Namespace, path: &[u8]) -> bool {
-        [&b"/mnt/b"[..], b"/mnt/1", b"/c/snapshots/1/fs", b"/u"].contains(&path)
-    }
 }
 
-/// `certain KEYS` and `unknown TEXT` of each file system, in the order of their devices.
-fn found(tables: &[&str]) -> Vec<String> {
+fn each<T>(tables: &[&str], tell: impl Fn(Backed<'_, '_, &'static str>) -> T) -> Vec<T> {
     let table = |(table, id): (&&str, u64)| Namespace::bare(id, parse_mountinfo(table.as_bytes()).unwrap());
     let namespaces: Vec<Namespace> = tables.iter().zip(1..).map(table).collect();
     let targets = volumes();
     let places = Places::new(&targets);
     let ways = Ways::new(places.devices().clone(), Box::new(Disk));
     let bases: Vec<&Namespace> = namespaces.iter().take(1).collect();
-    let tell = |backed: Backed<'_, '_, &str>| {
+    find(&places, &ways, &namespaces, &bases).into_iter().map(tell).collect()
+}
+
+/// `certain KEYS` and `unknown TEXT` of each file system, in the order of their devices.
+fn found(tables: &[&str]) -> Vec<String> {
+    each(tables, |backed| {
         let unknown = backed.unknown.map_or_else(String::new, |text| format!(" unknown: {text}"));
         let above = backed.above.map_or_else(String::new, |path| format!(" above: {}", text(&path)));
         let certain: Vec<&str> = backed.certain.into_iter().copied().collect();
         let elsewhere: Vec<String> =
             backed.elsewhere.iter().map(|key| format!(" elsewhere: {key}")).collect();
-        let elsewhere = elsewhere.concat();
-        let doubtful = if backed.is_doubtful { " doubtful" } else { "" };
-        format!("{}{elsewhere}{unknown}{above}{doubtful}", certain.join(" "))
-    };
-    find(&places, &ways, &namespaces, &bases).into_iter().map(tell).collect()
+        format!("{}{}{unknown}{above}", certain.join(" "), elsewhere.concat())
+    })
+}
+
+/// What proves its text, and how many layers lead somewhere.
+fn proof(table: &str) -> (Proof, Vec<usize>) {
+    let tell = |backed: Backed<'_, '_, &str>| (backed.proof, backed.layers.iter().map(Vec::len).collect());
+    each(&[table], tell).pop().unwrap()
 }
 
 fn overlay(options: &str) -> String {
@@ -149,23 +152,48 @@ fn a_layer_is_followed_in_every_namespace_where_it_is_mounted_and_on_the_host() 
 }
 
 #[test]
-fn layers_that_no_volume_can_be_are_told_from_those_that_may_be_one() {
-    // Through a bind that is gone: what is left is where it was mounted.
-    for layer in ["/mnt/b", "/mnt/b/deep"] {
-        assert_eq!(found(&[&overlay(&format!("lowerdir={layer}:/x"))]), [" doubtful"], "{layer}");
+fn the_store_of_an_engine_proves_a_layer_and_anything_else_has_to_be_seen() {
+    let id = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
+    let store = "/var/lib/docker/overlay2";
+    for (options, expected) in [
+        (
+            format!("lowerdir={store}/l/{id}:{store}/{id}/diff,upperdir={store}/{id}-init/diff,workdir=/w"),
+            Proof::Names,
+        ),
+        ("lowerdir=/c/snapshots/1/fs".to_owned(), Proof::Names),
+        ("lowerdir=/x".to_owned(), Proof::Content),
+        (format!("lowerdir={store}/{id}/diff:/x"), Proof::Content),
+        (format!("lowerdir={store}/1/diff"), Proof::Content),
+        // An engine in a container has its store in a volume, and an anonymous volume has a name like an ID.
+        (format!("lowerdir={DATA}/overlay2/{id}/diff"), Proof::Content),
+        (format!("lowerdir=/var/lib/docker/volumes/{id}/_data"), Proof::Content),
+        // A descriptor, of which the kernel tells no path; one of whoever mounted it; what is gone.
+        ("lowerdir+=/,lowerdir+=/_data".to_owned(), Proof::Content),
+        ("lowerdir=/proc/self/fd/7:/x".to_owned(), Proof::Content),
+        ("lowerdir=/x,upperdir=/etc/gone/up,workdir=/etc/gone/work".to_owned(), Proof::Content),
+    ] {
+        assert_eq!(proof(&overlay(&options)).0, expected, "{options}");
     }
-    assert_eq!(found(&[&overlay("lowerdir=/x,upperdir=/mnt/b/up,workdir=/mnt/b/work")]), [" doubtful"]);
-    // A number is no layer of an engine by itself.
-    assert_eq!(found(&[&overlay("lowerdir=/mnt/1:/x")]), [" doubtful"]);
-    assert_eq!(found(&[&overlay("lowerdir=/c/snapshots/1/fs:/x")]), [""]);
-    // A descriptor of whoever mounted it, as composefs and fuse-overlayfs have.
-    assert_eq!(found(&[&overlay("lowerdir=/proc/self/fd/7:/x")]), [" doubtful"]);
+    let served = "3 1 0:7 / /nfs rw - nfs host:/x rw\n";
+    let table = format!("{HOST}{served}2 1 0:99 / /m rw - overlay overlay rw,lowerdir=/nfs/x:/x\n");
+    assert_eq!(proof(&table).0, Proof::Nothing);
+    // A relative layer is a guess, which those of an engine prove by themselves.
+    let relative = |lower: &str, at: &str| {
+        format!("{HOST}2 1 0:99 / {at}/m rw - overlay overlay rw,lowerdir={lower},upperdir=up,workdir=work\n")
+    };
+    assert_eq!(proof(&relative("low:1", "/srv")), (Proof::Content, vec![1, 0, 1]));
+    let merged = format!(
+        "{HOST}2 1 0:99 / {store}/{id}/merged rw - overlay overlay rw,lowerdir=l/{id},upperdir={id}/diff,workdir=1/w\n"
+    );
+    assert_eq!(proof(&merged), (Proof::Names, vec![1, 1]));
+}
+
+#[test]
+fn layers_that_no_volume_can_be_are_told_from_those_that_may_be_one() {
     assert_eq!(
         found(&[&overlay("lowerdir=/loop:/x")]),
         [" unknown: its layer /loop cannot be followed in any namespace where it is mounted"]
     );
-    // What is only written to may be empty, and an image may have an empty layer.
-    assert_eq!(found(&[&overlay("lowerdir=/x,upperdir=/u,workdir=/w")]), [""]);
     // What was removed: a directory for a test, a container whose mount somebody's own namespace keeps.
     assert_eq!(found(&[&overlay("lowerdir=/x,upperdir=/etc/gone/up,workdir=/etc/gone/work")]), [""]);
     let id = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 
 use super::places::Place;
 use super::ways::names;
-use crate::host::proc::links::Print;
+use crate::host::proc::prints::Print;
 use crate::host::search::{Hit, Wanted};
 
 /// One file that may lie in a target.

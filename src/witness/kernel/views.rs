@@ -3,13 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use super::places::{Place, Places, upwards, view};
-use crate::host::proc::files::{Devices, Filter, Reach};
+use crate::host::proc::files::{DELETED, Devices, Filter, Reach};
 use crate::host::proc::mountinfo::{Device, MountLine};
 use crate::host::proc::namespaces::Namespace;
 use crate::host::proc::sockets::Bound;
-
-/// What the kernel appends to the path of an open file that was unlinked.
-const DELETED_PATH: &[u8] = b" (deleted)";
 
 /// The paths under which the targets can be reached, so that the path of an open file is enough to find those that may lie in one.
 /// A path that only looks like one, because another namespace uses it for something else, is told apart by its mount.
@@ -64,14 +61,19 @@ impl<'a, K: Ord> Views<'a, K> {
         }
     }
 
-    /// Whether a mount is in the table of a namespace. One that is not was detached, or came after the tables were read.
-    pub(super) fn knows(&self, mount: u64) -> bool {
-        self.by_mount.contains_key(&mount)
+    /// The point of a mount, seen from the root of its namespace; none of one that was detached, or came after the tables were read.
+    pub(super) fn point(&self, mount: u64) -> Option<&'a [u8]> {
+        self.by_mount.get(&mount).map(|mount| mount.point.as_slice())
+    }
+
+    /// Whether a target is on this device.
+    pub(super) fn is_on(&self, device: Device) -> bool {
+        self.places.devices().contains(&device)
     }
 
     /// The targets that a file with this path may lie in; `mount` is the one through which it was reached, if that is known.
     pub(super) fn holding(&self, path: &[u8], mount: Option<u64>) -> BTreeSet<&'a K> {
-        let undeleted = path.strip_suffix(DELETED_PATH).unwrap_or(path);
+        let undeleted = path.strip_suffix(DELETED).unwrap_or(path);
         let reached =
             mount.and_then(|id| self.by_mount.get(&id)).and_then(|mount| Place::through(mount, undeleted));
         match reached {
@@ -117,7 +119,7 @@ pub(super) fn shows(mount: &MountLine, place: &Place) -> bool {
 
 /// Whether the kernel tells of a file that was unlinked.
 pub(super) fn is_deleted(path: &[u8]) -> bool {
-    path.ends_with(DELETED_PATH)
+    path.ends_with(DELETED)
 }
 
 #[cfg(test)]

@@ -43,8 +43,6 @@ const LOCAL: [&[u8]; 20] = [
 pub(super) trait Sight {
     /// What is at a path, itself and not what it points to.
     fn node(&self, namespace: &Namespace, path: &[u8]) -> Node;
-    /// Whether a directory has nothing in it.
-    fn is_empty(&self, namespace: &Namespace, path: &[u8]) -> bool;
 }
 
 /// This machine's.
@@ -54,10 +52,6 @@ pub(super) struct Here;
 impl Sight for Here {
     fn node(&self, namespace: &Namespace, path: &[u8]) -> Node {
         links::look(namespace, path)
-    }
-
-    fn is_empty(&self, namespace: &Namespace, path: &[u8]) -> bool {
-        links::is_empty(namespace, path)
     }
 }
 
@@ -120,11 +114,6 @@ impl<'m> Ways<'m> {
             // Links that go round in circles did not when this was mounted.
             End::Nowhere(_) | End::Unknown { server: None, .. } => Lead::Unknown,
         }
-    }
-
-    /// Whether a directory of a namespace, that a path was found to lead to, has nothing in it.
-    pub(super) fn is_empty(&self, namespace: &Namespace, path: &[u8]) -> bool {
-        self.sight.is_empty(namespace, path)
     }
 
     fn tree(&self, namespace: &'m Namespace) -> std::rc::Rc<Tree<'m>> {

@@ -23,10 +23,6 @@ impl Sight for Made {
             Node::Other
         }
     }
-
-    fn is_empty(&self, _: &Namespace, _: &[u8]) -> bool {
-        false
-    }
 }
 
 /// Ways in which these are links, these are missing, and all else exists.

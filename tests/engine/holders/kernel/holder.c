@@ -48,6 +48,33 @@ static void *own_namespace(void *unused) {
     return unused;
 }
 
+/* An overlay with one layer given as a descriptor, of which the kernel tells no path. */
+static int overlay_of(int layer, const char *low) {
+    enum { SET_STRING = 1, SET_FD = 5, CREATE = 6 };
+    int context = check("fsopen", syscall(430, "overlay", 0));
+    if (layer >= 0) check("layer", syscall(431, context, SET_FD, "lowerdir+", 0, layer));
+    else check("layer", syscall(431, context, SET_STRING, "lowerdir+", path, 0));
+    check("low", syscall(431, context, SET_STRING, "lowerdir+", low, 0));
+    check("create", syscall(431, context, CREATE, 0, 0, 0));
+    int mount_ = check("fsmount", syscall(432, context, 0, 0));
+    close(context);
+    return mount_;
+}
+
+/* A file by its handle, opened through a mount in which it is not, or not yet known by a name. */
+static int by_handle(const char *through) {
+    struct { struct file_handle head; char rest[MAX_HANDLE_SZ]; } handle = {.head = {.handle_bytes = MAX_HANDLE_SZ}};
+    int id;
+    check("handle", name_to_handle_at(AT_FDCWD, path, &handle.head, &id, 0));
+    int caches = check("drop_caches", open("/proc/sys/vm/drop_caches", O_WRONLY));
+    check("write", write(caches, "2", 1));
+    close(caches);
+    int mount_ = check("through", open(through, O_RDONLY));
+    int file = check("open_by_handle_at", open_by_handle_at(mount_, &handle.head, O_RDONLY));
+    close(mount_);
+    return file;
+}
+
 static int is(const char *one, const char *other) { return strcmp(one, other) == 0; }
 
 int main(int count, char **words) {
@@ -113,6 +140,26 @@ int main(int count, char **words) {
             if (other != socket_) close(other);
         if (count > 4) check("rename", rename(words[3], words[4]));
         check("chdir", chdir("/"));
+    } else if (is(how, "layer")) {
+        /* holder layer TREE NAME LOW AT */
+        int tree = check("open_tree", syscall(428, AT_FDCWD, path, 1 | O_CLOEXEC));
+        int layer = is(words[3], ".") ? tree : check("openat", openat(tree, words[3], O_PATH));
+        check("move_mount", syscall(429, overlay_of(layer, words[4]), "", AT_FDCWD, words[5], 4));
+        return 0;
+    } else if (is(how, "unmounted")) {
+        overlay_of(-1, words[3]);
+    } else if (is(how, "handle")) {
+        by_handle(words[3]);
+    } else if (is(how, "handle-mount")) {
+        char link[64];
+        snprintf(link, sizeof link, "/proc/self/fd/%d", by_handle(words[3]));
+        check("mount", mount(link, words[4], 0, MS_BIND, 0));
+        return 0;
+    } else if (is(how, "other-name")) {
+        /* Its other name is all that is left of it. */
+        check("open", open(words[3], O_RDWR | O_CREAT, 0600));
+        check("link", link(words[3], path));
+        check("unlink", unlink(words[3]));
     } else if (is(how, "erofs")) {
         check("mount", mount(path, words[3], "erofs", MS_RDONLY, ""));
         return 0;

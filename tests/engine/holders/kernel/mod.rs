@@ -3,6 +3,8 @@
 mod many;
 mod mounts;
 mod namespaces;
+mod pathless;
+mod shown;
 mod uses;
 mod without_files;
 
@@ -131,6 +133,65 @@ fn assert_kept_as(engine: &PrivateEngine, kept: &Contents<'_>, told: &str) {
         swept.contains(told) || explained.contains(told),
         "{told:?} is in neither:\n{swept}\n{explained}"
     );
+}
+
+/// Volumes of which each is held in another way, all at the same time.
+struct Several<'e> {
+    engine: &'e PrivateEngine,
+    kept: Contents<'e>,
+    names: Vec<String>,
+}
+
+impl<'e> Several<'e> {
+    fn new(engine: &'e PrivateEngine) -> Self {
+        Self { engine, kept: Contents::new(engine), names: Vec::new() }
+    }
+
+    /// A volume with some content, and a directory of the test for it that has `m`, `e` and `other` in it, the last two not empty.
+    #[track_caller]
+    fn volume(&mut self, name: &str) -> (PathBuf, PathBuf) {
+        self.engine.create_volume(name, &[]);
+        self.engine.fill_volume(name, 7 + self.names.len() as u64);
+        self.names.push(name.to_owned());
+        let place = self.engine.dir().join(name);
+        for below in ["m", "e", "other"] {
+            fs::create_dir_all(place.join(below)).unwrap();
+        }
+        for file in ["e/an e", "other/another"] {
+            fs::write(place.join(file), "x").unwrap();
+        }
+        (self.engine.volume_data(name), place)
+    }
+
+    /// Four sweeps without any grace take none of them, but another one; and say why each is kept.
+    #[track_caller]
+    fn assert_kept(&mut self, told: &str) {
+        self.names.iter().for_each(|name| self.kept.note_volume(name));
+        let volgc = Volgc::configured(self.engine, NO_GRACE);
+        self.kept.assert_survive_sweeps_of(&volgc);
+        let swept = volgc.ok(&["sweep"]);
+        for name in &self.names {
+            let explained = volgc.ok(&["explain", name]);
+            assert!(
+                swept.contains(told) || explained.contains(told),
+                "{told:?} is in neither:\n{swept}\n{explained}"
+            );
+            assert!(
+                swept.contains(name) || explained.contains(told),
+                "{name} is not named:\n{swept}\n{explained}"
+            );
+        }
+    }
+
+    /// Once nobody holds them, they go as others do.
+    #[track_caller]
+    fn assert_go(&self) {
+        let volgc = Volgc::configured(self.engine, KEEP_IN_QUARANTINE);
+        for name in &self.names {
+            let output = volgc.run(&["quarantine", name]);
+            assert_eq!(output.status, Some(0), "{output:?}");
+        }
+    }
 }
 
 /// Once nobody holds it, it goes as others do.

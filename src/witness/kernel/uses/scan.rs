@@ -1,0 +1,180 @@
+//! The findings of one look, put together with the mounts at hand.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::written::Standing;
+use super::{Finding, Found, Open, Suspect};
+use crate::gc::reference::Holder;
+use crate::host::proc::files::{Devices, Use};
+use crate::host::proc::mountinfo::Device;
+use crate::host::proc::namespaces::{self, Namespace};
+use crate::host::proc::task::Task;
+use crate::host::proc::{ProcError, links};
+use crate::witness::kernel::clues::Clue;
+use crate::witness::kernel::places::Places;
+use crate::witness::kernel::views::{Views, is_deleted};
+use crate::witness::kernel::ways::{Here, Ways};
+use crate::witness::kernel::{backing, shown, words};
+
+/// The findings, put together.
+pub(super) struct Scan<'a, K> {
+    pub(super) places: &'a Places<'a, K>,
+    pub(super) views: &'a Views<'a, K>,
+    pub(super) namespaces: &'a [Namespace],
+    pub(super) ways: Ways<'a>,
+    pub(super) first: BTreeMap<(K, u32), Use>,
+    pub(super) others: Vec<(K, Holder)>,
+    pub(super) served: Vec<(K, Use)>,
+    pub(super) clues: BTreeMap<Clue, Suspect>,
+    pub(super) files: Devices,
+    /// File systems in no table that show no others.
+    pub(super) plain: BTreeSet<Device>,
+    /// The root directories of mounts at `/`.
+    pub(super) roots: BTreeMap<u64, Option<(Device, u64)>>,
+    /// The namespace, the root directory and the working directory of tasks that were looked at.
+    pub(super) tasks: BTreeMap<Task, Option<Standing<'a>>>,
+    /// Sockets that were looked at: many descriptors are of the same one.
+    pub(super) sockets: BTreeSet<(Task, Vec<u8>)>,
+}
+
+impl<'a, K: Ord + Clone> Scan<'a, K> {
+    pub(super) fn new(
+        places: &'a Places<'a, K>,
+        views: &'a Views<'a, K>,
+        namespaces: &'a [Namespace],
+        files: Devices,
+    ) -> Self {
+        let ways = Ways::new(places.devices().clone(), Box::new(Here));
+        let (first, others, served, clues) = (BTreeMap::new(), Vec::new(), Vec::new(), BTreeMap::new());
+        let (plain, roots, tasks, sockets) =
+            (BTreeSet::new(), BTreeMap::new(), BTreeMap::new(), BTreeSet::new());
+        Self {
+            places,
+            views,
+            namespaces,
+            ways,
+            first,
+            others,
+            served,
+            clues,
+            files,
+            plain,
+            roots,
+            tasks,
+            sockets,
+        }
+    }
+
+    pub(super) fn found(self) -> Found<K> {
+        let processes = self.first.into_iter().map(|((key, _), seen)| (key, words::process_holder(&seen)));
+        Found { holders: processes.chain(self.others).collect(), served: self.served, clues: self.clues }
+    }
+
+    pub(super) fn take(&mut self, finding: Finding<K>) -> Result<(), ProcError> {
+        let Finding { seen, held, clue, open } = finding;
+        self.hold(held, &seen);
+        self.suspect(clue, &seen);
+        match open {
+            Some(Open::Written) => self.written(&seen)?,
+            Some(Open::Root) => self.root(&seen),
+            Some(Open::Detached) => self.detached(&seen),
+            None => {}
+        }
+        Ok(())
+    }
+
+    pub(super) fn detached(&mut self, seen: &Use) {
+        let Some((device, _)) = seen.inode.filter(|(device, _)| !self.plain.contains(device)) else { return };
+        match shown::detached(seen) {
+            Some(clues) => self.suspect(clues, seen),
+            None => {
+                self.plain.insert(device);
+            }
+        }
+    }
+
+    /// Who is in the root directory of his mount is nowhere else. Any other file of that path has no path.
+    pub(super) fn root(&mut self, seen: &Use) {
+        let (Some(inode), Some(mount)) = (seen.inode, seen.mount) else { return };
+        let namespaces = self.namespaces;
+        let root = self.roots.entry(mount).or_insert_with(|| {
+            let is_in = |namespace: &&Namespace| namespace.mounts.iter().any(|line| line.id == mount);
+            let window = namespaces.iter().find(is_in)?.window?;
+            links::facts(window, b"/").map(|facts| (facts.device, facts.inode))
+        });
+        if *root != Some(inode) && self.files.include(inode.0) {
+            self.suspect([Clue::Inode(inode.1)], seen);
+        }
+    }
+
+    pub(super) fn hold(&mut self, keys: impl IntoIterator<Item = K>, seen: &Use) {
+        for key in keys {
+            self.first.entry((key, seen.task.process)).or_insert_with(|| seen.clone());
+        }
+    }
+
+    pub(super) fn suspect(&mut self, clues: impl IntoIterator<Item = Clue>, seen: &Use) {
+        for clue in clues {
+            self.clues.entry(clue).or_insert_with(|| Suspect::Process(seen.clone()));
+        }
+    }
+
+    /// What is seen in mounts whose text does not tell what they show.
+    pub(super) fn doubtful_mounts(&mut self) {
+        for backed in backing::find(self.places, &self.ways, self.namespaces, &[]) {
+            // Volumes may lie on an overlay: they are seen in it because of that.
+            let is_home = backed.seen.iter().any(|(_, mount)| self.places.devices().contains(&mount.device));
+            let Some((namespace, mount, clues)) = shown::unexplained(&backed).filter(|_| !is_home) else {
+                continue;
+            };
+            for clue in clues {
+                let holder = || Suspect::Other(words::made_of_holder(namespace, mount));
+                self.clues.entry(clue).or_insert_with(holder);
+            }
+        }
+    }
+
+    /// A file that was opened by handle has no path, and a mount of it the one of the root of the file system.
+    pub(super) fn mounts_without_path(&mut self) {
+        for namespace in self.namespaces {
+            for mount in namespace.mounts.iter().filter(|mount| mount.root == b"/" && mount.point != b"/") {
+                let window = namespace.window.filter(|_| self.places.devices().contains(&mount.device));
+                let facts = window.and_then(|window| links::facts(window, &mount.point));
+                if let Some(facts) =
+                    facts.filter(|facts| !facts.is_directory && self.files.include(facts.device))
+                {
+                    let holder = || Suspect::Other(words::made_of_holder(namespace, mount));
+                    self.clues.entry(Clue::Inode(facts.inode)).or_insert_with(holder);
+                }
+            }
+        }
+    }
+
+    /// A file that the kernel keeps open itself. Its path is that of the namespace in which it was opened, which may be gone.
+    pub(super) fn kernel_file(&mut self, path: &[u8], blocks: Option<u64>, holder: &dyn Fn() -> Holder) {
+        let keys = self.views.holding(path, None);
+        if !keys.is_empty() {
+            self.others.extend(keys.into_iter().map(|key| (key.clone(), holder())));
+        } else if !is_deleted(path) {
+            let clue = match blocks {
+                Some(blocks) if path == b"/" => Clue::Blocks(blocks),
+                Some(_) | None => Clue::Plain(path.to_vec()),
+            };
+            self.clues.entry(clue).or_insert_with(|| Suspect::Other(holder()));
+        }
+    }
+
+    /// I14: a process that cannot be looked at holds what it can reach.
+    pub(super) fn closed(&mut self, process: u32, error: &ProcError) -> Result<(), ProcError> {
+        for key in self.reach_of(process)? {
+            self.others.push((key, words::closed_holder(process, error)));
+        }
+        Ok(())
+    }
+
+    #[expect(clippy::disallowed_methods, reason = "what has ended reaches nothing")]
+    pub(super) fn reach_of(&self, process: u32) -> Result<Vec<K>, ProcError> {
+        let mounts = namespaces::read_table(&format!("/proc/{process}/mountinfo"))?.unwrap_or_default();
+        Ok(self.views.shown_by_any(&mounts).into_iter().cloned().collect())
+    }
+}
