@@ -72,6 +72,31 @@ pub struct Places {
     pub volumes: DirectoryIdentity,
     /// The quarantine directory; none when there is none.
     pub quarantine: Option<DirectoryIdentity>,
+    /// `<docker root>/containers`. None where there is none, as of Podman, and in what an earlier volgc remembered.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub containers: Option<DirectoryIdentity>,
+}
+
+/// One of these directories.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Place {
+    /// `<docker root>/volumes`.
+    Volumes,
+    /// `<docker root>/volgc`.
+    Quarantine,
+    /// `<docker root>/containers`.
+    Containers,
+}
+
+impl Place {
+    /// Its name in the docker root.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Volumes => "volumes",
+            Self::Quarantine => "volgc",
+            Self::Containers => "containers",
+        }
+    }
 }
 
 /// How a ledger relates to the one that was noted.
@@ -136,7 +161,7 @@ impl Noted {
 
     /// Whether the directories are a copy of those that were there when it was noted.
     pub fn is_of_others(&self, now: &Places) -> bool {
-        self.places().is_some_and(|noted| now.differ_from(noted))
+        self.places().is_some_and(|noted| !now.others_than(noted).is_empty())
     }
 
     /// Whether holds may be missing from a ledger that is not the one that was noted.
@@ -171,12 +196,20 @@ impl LedgerState {
 }
 
 impl Places {
-    /// Whether the directories that are there now are others than those that are remembered. A quarantine directory that was not
-    /// there, or is not there any more, is no other one: somebody may have deleted it.
-    pub fn differ_from(&self, remembered: &Self) -> bool {
-        let quarantines = remembered.quarantine.as_ref().zip(self.quarantine.as_ref());
-        !self.volumes.is_same_place(&remembered.volumes)
-            || quarantines.is_some_and(|(before, now)| !now.is_same_place(before))
+    /// The directories that are others now than those that are remembered. A quarantine directory that was not there, or is not there
+    /// any more, is no other one: somebody may have deleted it. Containers whose directory is gone are missed, so that is another
+    /// one (I2); one that nobody remembers yet is taken on.
+    pub fn others_than(&self, remembered: &Self) -> Vec<Place> {
+        let is_other = |before: &Option<DirectoryIdentity>, now: &Option<DirectoryIdentity>| {
+            before.as_ref().zip(now.as_ref()).is_some_and(|(before, now)| !now.is_same_place(before))
+        };
+        let is_gone = remembered.containers.is_some() && self.containers.is_none();
+        let others = [
+            (Place::Volumes, !self.volumes.is_same_place(&remembered.volumes)),
+            (Place::Quarantine, is_other(&remembered.quarantine, &self.quarantine)),
+            (Place::Containers, is_gone || is_other(&remembered.containers, &self.containers)),
+        ];
+        others.into_iter().filter(|(_, is_other)| *is_other).map(|(place, _)| place).collect()
     }
 }
 
@@ -257,17 +290,50 @@ mod tests {
     #[test]
     fn a_directory_that_was_copied_is_another_place_and_one_that_was_filled_is_not() {
         let one = DirectoryIdentity { device: 1, inode: 2, born_at_ns: 3, has_birth_time: true };
-        let places = |volumes, quarantine| Places { volumes, quarantine };
+        let places = |volumes, quarantine| Places { volumes, quarantine, containers: None };
         let before = places(one, Some(one));
-        assert!(!places(DirectoryIdentity { device: 9, ..one }, Some(one)).differ_from(&before));
-        assert!(places(DirectoryIdentity { inode: 9, ..one }, Some(one)).differ_from(&before));
-        assert!(places(DirectoryIdentity { born_at_ns: 9, ..one }, Some(one)).differ_from(&before));
-        assert!(places(one, Some(DirectoryIdentity { inode: 9, ..one })).differ_from(&before));
-        assert!(!places(one, None).differ_from(&before) && !before.differ_from(&places(one, None)));
+        let same: [Place; 0] = [];
+        let others = |now: Places| now.others_than(&before);
+        assert_eq!(others(places(DirectoryIdentity { device: 9, ..one }, Some(one))), same);
+        assert_eq!(others(places(DirectoryIdentity { inode: 9, ..one }, Some(one))), [Place::Volumes]);
+        assert_eq!(others(places(DirectoryIdentity { born_at_ns: 9, ..one }, Some(one))), [Place::Volumes]);
+        assert_eq!(others(places(one, Some(DirectoryIdentity { inode: 9, ..one }))), [Place::Quarantine]);
+        assert_eq!(others(places(one, None)), same);
+        assert_eq!(before.others_than(&places(one, None)), same);
         // Without birth times that is the time of the last change.
         let plain = DirectoryIdentity { has_birth_time: false, ..one };
         let changed = DirectoryIdentity { born_at_ns: 9, ..plain };
-        assert!(!places(changed, None).differ_from(&places(plain, None)));
-        assert!(places(DirectoryIdentity { inode: 9, ..plain }, None).differ_from(&places(plain, None)));
+        assert_eq!(places(changed, None).others_than(&places(plain, None)), same);
+        let other = places(DirectoryIdentity { inode: 9, ..plain }, None);
+        assert_eq!(other.others_than(&places(plain, None)), [Place::Volumes]);
+    }
+
+    #[test]
+    fn a_directory_of_containers_that_was_replaced_or_is_gone_is_another_one_and_one_nobody_knew_is_not() {
+        let one = DirectoryIdentity { device: 1, inode: 2, born_at_ns: 3, has_birth_time: true };
+        let places = |containers| Places { volumes: one, quarantine: Some(one), containers };
+        let (before, same): (Places, [Place; 0]) = (places(Some(one)), []);
+        let replaced = places(Some(DirectoryIdentity { inode: 9, ..one }));
+        assert_eq!(replaced.others_than(&before), [Place::Containers]);
+        assert_eq!(places(None).others_than(&before), [Place::Containers]);
+        assert_eq!(before.others_than(&before), same);
+        assert_eq!(before.others_than(&places(None)), same, "of an earlier volgc");
+        // A disk has another number after the next boot.
+        assert_eq!(places(Some(DirectoryIdentity { device: 9, ..one })).others_than(&before), same);
+        let elsewhere = DirectoryIdentity { inode: 9, ..one };
+        let copied = Places { volumes: elsewhere, quarantine: Some(elsewhere), containers: Some(elsewhere) };
+        assert_eq!(copied.others_than(&before), [Place::Volumes, Place::Quarantine, Place::Containers]);
+    }
+
+    #[test]
+    fn what_an_earlier_volgc_remembered_is_read_and_what_is_remembered_now_is_read_as_it_was() {
+        let one = DirectoryIdentity { device: 1, inode: 2, born_at_ns: 3, has_birth_time: true };
+        let now = Places { volumes: one, quarantine: None, containers: Some(one) };
+        let text = serde_json::to_string(&now).unwrap();
+        assert_eq!(serde_json::from_str::<Places>(&text).unwrap(), now);
+        let old = Places { containers: None, ..now };
+        let text = serde_json::to_string(&old).unwrap();
+        assert!(!text.contains("containers"), "an earlier volgc reads it, too: {text}");
+        assert_eq!(serde_json::from_str::<Places>(&text).unwrap(), old);
     }
 }

@@ -8,7 +8,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use rustix::fs::StatVfsMountFlags;
+use rustix::fs::{Mode, OFlags, StatVfsMountFlags};
 use rustix::io::Errno;
 
 use self::inside::{Inside, Place};
@@ -117,6 +117,22 @@ impl VolumesDir {
     /// The volumes directory.
     pub fn volumes(&self) -> BorrowedFd<'_> {
         self.inside.volumes.as_fd()
+    }
+
+    /// The directory of the containers. The engine itself follows one that is a link; what is below is not followed.
+    pub fn open_containers(&self) -> rustix::io::Result<OwnedFd> {
+        open_containers(self.root())
+    }
+
+    /// Which directory that is; none when there is none.
+    pub fn containers(&self) -> rustix::io::Result<Option<Facts>> {
+        let root = rustix::io::fcntl_dupfd_cloexec(self.root(), 0)?;
+        let look = move || directory::facts(open_containers(root.as_fd())?.as_fd());
+        match patient::one(PATIENCE, look).unwrap_or(Err(Errno::TIMEDOUT)) {
+            Ok(facts) => Ok(Some(facts)),
+            Err(Errno::NOENT) => Ok(None),
+            Err(error) => Err(error),
+        }
     }
 
     /// Whose blocks those of the volumes' files are.
@@ -242,6 +258,11 @@ impl VolumesDir {
         let inside = self.inside.clone();
         patient::one(PATIENCE, move || look(&inside, &place)).unwrap_or(Err(Errno::TIMEDOUT))
     }
+}
+
+fn open_containers(root: BorrowedFd<'_>) -> rustix::io::Result<OwnedFd> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    rustix::fs::openat(root, c"containers", flags, Mode::empty())
 }
 
 /// Of data and of the docker root it is known whether what is made there belongs to its project.

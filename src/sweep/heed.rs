@@ -161,7 +161,7 @@ fn drop_holds(news: &News, ledger: &mut Ledger, root: &str) -> Result<(), StepEr
     let volumes = VolumesDir::open(root).map_err(|error| StepError::Refused(error.to_string()))?;
     // I11: what was removed from another root, as one below a disk that is not mounted, is not what the hold is on.
     let (known, found) = (ledger.read()?.places, lineage::find(Some(&volumes))?.places);
-    if known.zip(found).is_none_or(|(known, found)| found.differ_from(&known)) {
+    if known.zip(found).is_none_or(|(known, found)| !found.others_than(&known).is_empty()) {
         return Ok(());
     }
     let is_removed = |hold: &Hold| match &hold.target {

@@ -40,13 +40,18 @@ pub(super) fn find(root: Option<&VolumesDir>) -> Result<Found, QuarantineError> 
 }
 
 fn places(root: &VolumesDir, quarantine: Option<&QuarantineDir>) -> Result<Places, QuarantineError> {
-    let volumes = directory::facts(root.volumes()).map_err(|source| QuarantineError::Io {
+    let failed = |name: &str, source| QuarantineError::Io {
         action: "look at",
-        path: root.root_path().join("volumes"),
+        path: root.root_path().join(name),
         source,
-    })?;
-    let quarantine = quarantine.map(QuarantineDir::identity).transpose()?;
-    Ok(Places { volumes: volumes.identity, quarantine })
+    };
+    let volumes = directory::facts(root.volumes()).map_err(|error| failed("volumes", error))?;
+    let containers = root.containers().map_err(|error| failed("containers", error))?;
+    Ok(Places {
+        volumes: volumes.identity,
+        quarantine: quarantine.map(QuarantineDir::identity).transpose()?,
+        containers: containers.map(|facts| facts.identity),
+    })
 }
 
 /// Observes the host, with the holds that have not lapsed. The second are those that have: the engine was seen to remove what they
@@ -205,7 +210,7 @@ pub async fn bind_anew(
     let now = places(&root, quarantine.as_ref())?;
     let known =
         remembered.places.filter(|_| remembered.engine.as_ref().is_some_and(|known| known.id == engine.id));
-    let is_copied = known.is_some_and(|known| now.differ_from(&known));
+    let is_copied = known.is_some_and(|known| !now.others_than(&known).is_empty());
     if !is_copied && !noted.is_of_others(&now) {
         return Ok(Bound::default());
     }

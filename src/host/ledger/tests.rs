@@ -113,7 +113,9 @@ fn line(text: &str, seconds: i64) -> HistoryLine {
 
 fn places(inode: u64) -> Places {
     let volumes = DirectoryIdentity { device: 1, inode, born_at_ns: 7, has_birth_time: true };
-    Places { volumes, quarantine: Some(DirectoryIdentity { has_birth_time: false, ..volumes }) }
+    let (quarantine, containers) =
+        (Some(DirectoryIdentity { has_birth_time: false, ..volumes }), Some(volumes));
+    Places { volumes, quarantine, containers }
 }
 
 /// Everything but which ledger it is.

@@ -86,7 +86,8 @@ mod tests {
         assert_eq!(quarantine.noted(), Noted::Nothing);
         for mark in ["m1", "m2"] {
             let (ledger, mark) = ("00ff".to_owned(), mark.to_owned());
-            let places = Some(Places { volumes: quarantine.identity().unwrap(), quarantine: None });
+            let volumes = quarantine.identity().unwrap();
+            let places = Some(Places { volumes, quarantine: None, containers: Some(volumes) });
             let note = Note { ledger, mark, holds: 2, at: clock::read().unwrap(), places };
             quarantine.note(&note).unwrap();
             assert_eq!(quarantine.noted(), Noted::Known(note));

@@ -4,7 +4,7 @@ use std::collections::{BTreeSet, HashSet};
 use std::ffi::{CStr, CString};
 use std::fs::File;
 use std::io::Read as _;
-use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd as _, BorrowedFd};
 use std::time::Duration;
 
 use rustix::fs::{AtFlags, FileType, Mode, OFlags};
@@ -54,7 +54,7 @@ pub(super) fn examine(
     let cannot = |error: Errno| {
         format!("{} cannot be read ({error}); volgc needs the whole docker root, as root", path.display())
     };
-    let containers = open_containers(root.root()).map_err(cannot)?;
+    let containers = root.open_containers().map_err(cannot)?;
     let mut unlisted = Vec::new();
     for (name, kind) in directory::list(containers.as_fd()).map_err(cannot)? {
         let shown = directory::shown(&name);
@@ -110,12 +110,6 @@ fn read_all(
     }
     told.sort_by(|one, other| one.directory.cmp(&other.directory));
     if unreadable.is_empty() { Ok(told) } else { Err(unreadable) }
-}
-
-/// The engine itself follows a `containers` that is a link; what is below is not followed.
-fn open_containers(root: BorrowedFd<'_>) -> rustix::io::Result<OwnedFd> {
-    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    rustix::fs::openat(root, c"containers", flags, Mode::empty())
 }
 
 /// Whether it can be no container. A link can: an administrator may have moved a container's directory to another disk.

@@ -1,6 +1,9 @@
 //! The brakes, as an administrator meets them: the whole picture looks wrong, and nothing is moved until it is right again or
 //! somebody says that it is right.
 
+use std::fs;
+use std::path::Path;
+
 use harness::fake::Fake;
 use harness::{Contents, NO_GRACE, PrivateEngine, Volgc, on_each_engine, text, tree_listing};
 use serde_json::{Value, json};
@@ -141,6 +144,102 @@ on_each_engine! {
         let left: Vec<String> = names().split_off(2);
         assert_eq!(engine.volume_names(), left);
         assert_eq!(volgc.entries(), Vec::<Value>::new());
+    }
+}
+
+/// Puts an empty directory in the place of the one that has the containers' files, as a disk that is mounted late or a mistake does. What
+/// was there is beside it.
+fn replace_containers(engine: &PrivateEngine, make: impl FnOnce(&Path)) {
+    let containers = engine.root().join("containers");
+    engine.stop();
+    fs::rename(&containers, containers.with_extension("old")).unwrap();
+    make(&containers);
+    engine.restart();
+}
+
+fn put_containers_back(engine: &PrivateEngine) {
+    let containers = engine.root().join("containers");
+    engine.stop();
+    fs::remove_dir_all(&containers).unwrap();
+    fs::rename(containers.with_extension("old"), &containers).unwrap();
+    engine.restart();
+}
+
+#[track_caller]
+fn assert_containers_are_missed(volgc: &Volgc) {
+    for _ in 0..4 {
+        let told = volgc.refused(&["sweep"]);
+        for part in ["root copied", "/containers is another directory", "volgc acknowledge"] {
+            assert!(told.contains(part), "no {part}: {told}");
+        }
+    }
+    assert_eq!(volgc.report()["refusals"][0]["reason"], "root_copied");
+    assert_eq!(volgc.entries(), Vec::<Value>::new());
+}
+
+on_each_engine! {
+    /// One container, so the list is not suddenly empty of many.
+    fn containers_whose_directory_was_replaced_are_missed_until_acknowledged(version: Version) {
+        let engine = PrivateEngine::start(version);
+        let volgc = Volgc::configured(&engine, NO_GRACE);
+        let mut contents = Contents::new(&engine);
+        contents.volume("data");
+        engine.docker(&["create", "--name", "app", "-v", "data:/data", "bb", "cat", "/data/PG_VERSION"]);
+        volgc.ok(&["sweep"]);
+        replace_containers(&engine, |path| fs::create_dir(path).unwrap());
+        assert_eq!(engine.docker(&["ps", "-aq"]), "");
+        assert_containers_are_missed(&volgc);
+        contents.assert_untouched();
+
+        put_containers_back(&engine);
+        for _ in 0..3 {
+            volgc.ok(&["sweep"]);
+        }
+        assert_eq!(volgc.reason_of("data"), "held");
+        assert_eq!(engine.docker(&["start", "-a", "app"]), "15");
+
+        // Whoever says that they are gone for good is not asked a second time.
+        replace_containers(&engine, |path| fs::create_dir(path).unwrap());
+        volgc.refused(&["sweep"]);
+        volgc.ok(&["acknowledge"]);
+        assert_collected(&engine, &volgc);
+    }
+
+    /// The engine makes the directory itself when it starts without one, and follows a link.
+    fn a_link_or_nothing_in_place_of_the_containers_is_missed_too(version: Version) {
+        let engine = PrivateEngine::start(version);
+        let volgc = Volgc::configured(&engine, NO_GRACE);
+        let mut contents = Contents::new(&engine);
+        contents.volume("data");
+        engine.docker(&["create", "--name", "app", "-v", "data:/data", "bb", "cat", "/data/PG_VERSION"]);
+        volgc.ok(&["sweep"]);
+        let elsewhere = engine.dir().join("other-disk");
+        fs::create_dir(&elsewhere).unwrap();
+        replace_containers(&engine, |path| std::os::unix::fs::symlink(&elsewhere, path).unwrap());
+        assert_containers_are_missed(&volgc);
+        let containers = engine.root().join("containers");
+        fs::remove_file(&containers).unwrap();
+        fs::create_dir(&containers).unwrap();
+        put_containers_back(&engine);
+        volgc.ok(&["sweep"]);
+        replace_containers(&engine, |_| {});
+        assert_containers_are_missed(&volgc);
+        contents.assert_untouched();
+        put_containers_back(&engine);
+        volgc.ok(&["sweep"]);
+        assert_eq!(engine.docker(&["start", "-a", "app"]), "15");
+    }
+
+    fn an_engine_that_was_stopped_and_started_again_misses_nothing(engine: PrivateEngine) {
+        let volgc = Volgc::configured(&engine, NO_GRACE);
+        engine.create_volume("free", &[]);
+        engine.docker(&["create", "--name", "app", "bb", "true"]);
+        volgc.ok(&["sweep"]);
+        engine.restart();
+        for _ in 0..2 {
+            volgc.ok(&["sweep"]);
+        }
+        assert_eq!(engine.volume_names(), Vec::<String>::new());
     }
 }
 
