@@ -35,7 +35,8 @@ pub struct Clock {
     pub since: DateTime<Utc>,
     /// Watched time so far; decides.
     pub watched: Duration,
-    /// In how many complete sweeps it was seen running. None when it was set back between two sweeps, see [`super::news`].
+    /// In how many complete sweeps it was seen running. None when it was set back between two sweeps, see [`super::news`], or started by the
+    /// look of a command.
     pub sightings: u32,
 }
 
@@ -160,6 +161,31 @@ impl LedgerState {
             places: self.places,
             acknowledged: false,
             obstacles: self.obstacles.clone(),
+        }
+    }
+
+    /// The same where a command looked, as one that deletes entries: it is no sweep, so what it saw is no sighting. Time that it found watched
+    /// counts. A clock that it started waits for its first sighting.
+    #[must_use]
+    pub fn without_sightings_since(self, before: &Self) -> Self {
+        let uncounted = |clock: Clock, known: Option<&Clock>| {
+            let known = known.filter(|known| known.since == clock.since);
+            Clock { sightings: known.map_or(0, |known| known.sightings), ..clock }
+        };
+        let of_volume = |(name, record): (VolumeName, VolumeRecord)| {
+            let known = before.volumes.get(&name).filter(|known| known.identity.is_same(&record.identity));
+            let known = known.and_then(|known| known.unreferenced.as_ref());
+            let unreferenced = record.unreferenced.map(|clock| uncounted(clock, known));
+            (name, VolumeRecord { unreferenced, ..record })
+        };
+        let of_entry = |(id, clock): (EntryId, Clock)| {
+            let clock = uncounted(clock, before.entries.get(&id));
+            (id, clock)
+        };
+        Self {
+            volumes: self.volumes.into_iter().map(of_volume).collect(),
+            entries: self.entries.into_iter().map(of_entry).collect(),
+            ..self
         }
     }
 

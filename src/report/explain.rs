@@ -224,11 +224,14 @@ fn clock_story(text: &mut String, look: &Look, settings: &Settings, name: &Volum
     match &record.unreferenced {
         None => line(text, "clock", "stands at zero while something holds it"),
         Some(clock) => {
+            // The ledger is as a sweep would make it now. One that finds a passing holder counts nothing.
+            let is_passed = !look.observation.inventory.references(name).is_empty();
+            let sweeps = if is_passed { clock.sightings } else { clock.sightings.saturating_sub(1) };
             let story = format!(
-                "unreferenced since {}; {} of it watched; seen so {}, this look included ({} needed)",
+                "unreferenced since {}; {} of it watched; seen so by {} until now ({} needed)",
                 minute(clock.since),
                 duration(clock.watched),
-                counted(clock.sightings as usize, "time", "times"),
+                counted(sweeps as usize, "sweep", "sweeps"),
                 settings.policy.limits.min_sightings.max(2)
             );
             line(text, "clock", &story);

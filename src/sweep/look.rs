@@ -175,6 +175,7 @@ pub async fn look(
         .collect();
     let limits = &settings.policy.limits;
     let ledger = before.observe(&observation.inventory, &seen, observation.containers, &at, &watch, limits);
+    let ledger = if order.is_by_hand() { ledger.without_sightings_since(before) } else { ledger };
     let mut ledger = LedgerState { places, obstacles, ..ledger };
     let ends = seen_ends(engine, remembered, &ledger, &observation, limits).await;
     let orphans = remembered.orphans(&ledger);

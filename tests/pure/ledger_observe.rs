@@ -232,3 +232,31 @@ proptest! {
         prop_assert_eq!(scene.ledger.volumes.len(), raw.volumes.len());
     }
 }
+
+/// A command that moves or deletes by order looks as well, and writes down what it saw.
+#[test]
+fn what_a_command_sees_is_no_sighting_and_its_time_counts() {
+    let clock = |ledger: &LedgerState| ledger.volumes[&name("db")].unreferenced.clone().unwrap();
+    let told = |ledger: &LedgerState| (clock(ledger).since, clock(ledger).watched, clock(ledger).sightings);
+    let by_command = |before: &LedgerState, volumes, hours| {
+        seen(before, volumes, &[], hours).without_sightings_since(before)
+    };
+    let first = seen(&LedgerState::default(), vec![volume("db")], &[], 0);
+    let mut ledger = first.clone();
+    for hours in 1..=5 {
+        ledger = by_command(&ledger, vec![volume("db")], hours);
+        assert_eq!(told(&ledger), (at(0).wall, u32::try_from(hours).unwrap() * HOUR, 1));
+    }
+    assert_eq!(told(&seen(&ledger, vec![volume("db")], &[], 6)), (at(0).wall, 6 * HOUR, 2));
+
+    // A clock that a command started, and one of another volume of the name.
+    for ledger in
+        [by_command(&LedgerState::default(), vec![volume("db")], 1), by_command(&first, vec![other()], 1)]
+    {
+        assert_eq!(told(&ledger), (at(1).wall, Duration::ZERO, 0));
+        let volumes = ledger.volumes[&name("db")].identity.clone();
+        let same = || vec![Volume { identity: volumes.clone(), ..volume("db") }];
+        assert_eq!(told(&by_command(&ledger, same(), 2)).2, 0);
+        assert_eq!(told(&seen(&ledger, same(), &[], 2)), (at(1).wall, Duration::ZERO, 1));
+    }
+}

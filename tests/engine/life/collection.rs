@@ -62,6 +62,42 @@ on_each_engine! {
         assert_eq!(engine.left_in_quarantine(), NOBODY);
     }
 
+    /// Four sightings are needed; the commands between the first sweep and the second would be more than that.
+    fn what_a_command_sees_is_no_sighting(engine: PrivateEngine) {
+        let everything = rule("all", "volume = \"*\"", COLLECT);
+        let volgc = Volgc::configured(&engine, &config("quarantine", &everything, "").replace("sightings = 1", "sightings = 4"));
+        for name in ["db", "extra"] {
+            engine.create_volume(name, &[]);
+        }
+        volgc.ok(&["sweep"]);
+        let seen = |sweeps: &str| {
+            let story = volgc.ok(&["explain", "db"]);
+            assert!(story.contains(&format!("seen so by {sweeps} until now (4 needed)")), "{story}");
+        };
+        for words in [&["report"][..], &["check"], &["list"], &["holds"], &["history"], &["acknowledge"], &["explain", "extra"]] {
+            volgc.ok(words);
+        }
+        seen("1 sweep");
+        for _ in 0..2 {
+            volgc.ok(&["quarantine", "extra"]);
+            volgc.ok(&["hold", "extra", "--reason", "audit"]);
+            volgc.ok(&["release", "extra"]);
+            volgc.ok(&["restore", "extra"]);
+            volgc.run(&["delete", "--yes", "20270115-080000-0000000a"]);
+            seen("1 sweep");
+        }
+        volgc.ok(&["quarantine", "extra"]);
+        let entry = volgc.entry_id_of("extra");
+        volgc.ok(&["delete", "--yes", &entry]);
+        seen("1 sweep");
+        for sweeps in ["2 sweeps", "3 sweeps"] {
+            volgc.ok(&["sweep"]);
+            seen(sweeps);
+        }
+        volgc.ok(&["sweep"]);
+        assert_eq!(engine.volume_names(), NOBODY);
+    }
+
     fn volumes_with_options_are_never_moved(engine: PrivateEngine) {
         let host = engine.dir().join("host");
         fs::create_dir(&host).unwrap();

@@ -96,7 +96,7 @@ on_each_engine! {
         let delete = line(&story, "to be deleted");
         assert_eq!(time(&delete), next + Duration::days(6));
         assert!(delete.contains("3d later, unless it is restored"), "{delete}");
-        assert!(line(&story, "clock").contains("seen so 1 time, this look included (4 needed)"), "{story}");
+        assert!(line(&story, "clock").contains("seen so by 0 sweeps until now (4 needed)"), "{story}");
 
         // The clock runs since now, and four sightings are the next sweep and two more.
         volgc.ok(&["sweep"]);
