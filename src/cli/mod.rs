@@ -100,7 +100,12 @@ pub enum Command {
     History(history::Arguments),
     /// Show what is in force, when the next sweeps are, and what is missing
     Check,
-    /// Tell the brakes that what they saw is right: another engine, an empty container list, sudden orphans
+    /// Tell the brakes that what they saw is right
+    ///
+    /// Releases the brakes that hold because of another engine or docker root, a docker root that was copied or whose directories were
+    /// replaced, a ledger that may lack holds, a list of containers that is suddenly empty, and many volumes that lost their last holder at
+    /// once. The next sweep accepts all of these as they are then. Of a docker root that was copied, holds and entries in quarantine are bound
+    /// to the new directories. Look at `volgc report` first: it says which brakes hold, and why.
     Acknowledge,
 }
 

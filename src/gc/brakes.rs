@@ -56,6 +56,19 @@ pub struct Refusal {
     pub text: String,
 }
 
+impl Refusal {
+    /// What an acknowledgement says is right; none of a refusal that it does not release.
+    pub fn acknowledged(&self) -> Option<&'static str> {
+        match self.word {
+            "other_engine" => Some("the engine that answers, with its docker root"),
+            "root_copied" => Some("the directories of the docker root"),
+            "other_ledger" => Some("the ledger, with the holds that it has"),
+            "empty_container_list" => Some("the empty list of containers"),
+            _ => None,
+        }
+    }
+}
+
 /// The word of every brake there is. The last one refuses no sweep, but holds some volumes back; see [`super::orphans`].
 pub const WORDS: [&str; 9] = [
     "root_not_here",

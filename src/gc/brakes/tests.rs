@@ -167,3 +167,35 @@ fn podman_a_rootless_engine_and_a_root_elsewhere_are_refused() {
     let elsewhere = EngineFacts { root_problem: Some("gone".to_owned()), is_podman: true, ..facts() };
     assert_eq!(words(&elsewhere, &LedgerState::default()), ["root_not_here", "podman"]);
 }
+
+#[test]
+fn a_refusal_that_names_the_acknowledgement_is_released_by_it_and_no_other_is() {
+    let known = Some(KnownEngine { id: "B".to_owned(), root: "/r".to_owned() });
+    let elsewhere = LedgerState { engine: known, last_containers: Some(11), ..LedgerState::default() };
+    let at = ClockReading { wall: DateTime::UNIX_EPOCH, monotonic: Duration::ZERO, boot_id: "b".to_owned() };
+    let directory = |inode| DirectoryIdentity { device: 1, inode, born_at_ns: 1, has_birth_time: true };
+    let places = |inode| Some(Places { volumes: directory(inode), quarantine: None, containers: None });
+    let note = Note { ledger: "a".to_owned(), mark: "m".to_owned(), holds: 1, at, places: places(1) };
+    let worst = EngineFacts {
+        containers: 0,
+        unseen_ends: 1,
+        is_podman: true,
+        is_rootless: true,
+        live_restore: None,
+        version: "dev".to_owned(),
+        root_problem: Some("gone".to_owned()),
+        places: places(2),
+        noted: Noted::Known(note),
+        standing: Standing::Other,
+        ..facts()
+    };
+    let all = refusals(&worst, &elsewhere, &limits());
+    assert_eq!(all.len() + 1, WORDS.len(), "{all:?}");
+    for refusal in all {
+        assert_eq!(
+            refusal.acknowledged().is_some(),
+            refusal.text.contains("volgc acknowledge"),
+            "{refusal:?}"
+        );
+    }
+}
