@@ -155,13 +155,17 @@ fn summary(totals: &Totals, mode: Mode) -> String {
 }
 
 /// A size of the document.
-struct Size {
-    bytes: Option<u64>,
-    is_at_most: bool,
+#[derive(Debug, Clone, Copy)]
+pub struct Size {
+    /// None where it is not known.
+    pub bytes: Option<u64>,
+    /// Whether deleting may give back less.
+    pub is_at_most: bool,
 }
 
 impl Size {
-    fn shown(&self) -> Cow<'static, str> {
+    /// In words of a table.
+    pub fn shown(self) -> Cow<'static, str> {
         match (self.bytes, self.is_at_most) {
             (None, _) => "-".into(),
             (Some(count), false) => bytes(count).into(),

@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use std::time::Duration;
 
 use chrono::{DateTime, SecondsFormat, Utc};
+use unicode_width::{UnicodeWidthChar as _, UnicodeWidthStr as _};
 
 /// A text on one line without control, formatting or bidirectional characters: each is written as `\u{...}`.
 pub fn safe(text: &str) -> Cow<'_, str> {
@@ -38,6 +39,25 @@ fn is_unsafe(c: char) -> bool {
                 | 0xE0000..=0xE0FFF
                 | 0xE000..=0xF8FF
         )
+}
+
+/// A text in so many places of a terminal: what is longer ends in `…`.
+pub fn shortened(text: &str, places: usize) -> String {
+    if text.width() <= places {
+        return text.to_owned();
+    }
+    let mut short = String::new();
+    let mut left = places.saturating_sub(1);
+    for c in text.chars() {
+        let width = c.width().unwrap_or(0);
+        if width > left {
+            break;
+        }
+        left -= width;
+        short.push(c);
+    }
+    short.push('…');
+    short
 }
 
 /// Bytes with a decimal unit, as `df -H` and the Docker CLI write them.
@@ -95,6 +115,14 @@ mod tests {
     fn nothing_that_steers_a_terminal_gets_through() {
         assert_eq!(safe("a\u{1b}[31mb\n\u{202e}c\u{7f}"), "a\\u{1b}[31mb\\u{a}\\u{202e}c\\u{7f}");
         assert_eq!(safe("größe-日本"), "größe-日本");
+    }
+
+    #[test]
+    fn what_is_too_long_is_cut_by_its_width() {
+        assert_eq!(shortened("abcdef", 6), "abcdef");
+        assert_eq!(shortened("abcdefg", 6), "abcde…");
+        assert_eq!(shortened("日本日本", 6), "日本…");
+        assert_eq!(shortened("größe", 3), "gr…");
     }
 
     #[test]

@@ -203,6 +203,7 @@ fn at_a_terminal_deletion_asks_and_only_a_yes_deletes() {
         let (status, told) = delete_at_a_terminal(&volgc, &entry, answer.as_bytes());
         assert_eq!(status, Some(4), "{answer:?}: {told}");
         assert!(told.contains("Delete 1 entry for good? [y/N] "), "{answer:?}: {told}");
+        assert!(told.contains(&format!("{entry}  orphan")), "{answer:?}: {told}");
         assert!(told.contains("nothing was deleted"), "{answer:?}: {told}");
         assert_eq!(on_disk(&fake, &volgc), before, "{answer:?}: {told}");
     }
@@ -210,4 +211,8 @@ fn at_a_terminal_deletion_asks_and_only_a_yes_deletes() {
     assert_eq!(status, Some(0), "{told}");
     assert!(told.contains(&format!("deleted entry {entry}")), "{told}");
     assert_eq!(volgc.quarantined_names(), Vec::<String>::new());
+    // Nothing is asked where there is nothing to delete.
+    let (status, told) = delete_at_a_terminal(&volgc, &entry, b"");
+    assert_eq!(status, Some(1), "{told}");
+    assert!(told.contains("there is no entry") && !told.contains("[y/N]"), "{told}");
 }
