@@ -72,8 +72,8 @@ async fn confirm(context: &Context<'_>, entries: &BTreeSet<EntryId>) -> Result<(
     let is_named = |line: &EntryLine| entries.iter().any(|entry| entry.as_str() == line.entry);
     let named: Vec<&EntryLine> = lines.iter().filter(|line| is_named(line)).collect();
     if named.is_empty() {
-        let names: Vec<&str> = entries.iter().map(EntryId::as_str).collect();
-        let why = format!("there is no entry {}; `volgc list` shows what there is", names.join(", "));
+        let missing: Vec<&str> = entries.iter().map(EntryId::as_str).collect();
+        let why = format!("there is no entry {}; `volgc list` shows what there is", missing.join(", "));
         return Err(CliError::NotFound(why));
     }
     let mut prompt = std::io::stderr().lock();

@@ -1,5 +1,7 @@
 //! `volgc hold`, `release` and `holds`.
 
+use std::collections::BTreeSet;
+
 use chrono::TimeDelta;
 use clap::Args;
 use serde::Serialize;
@@ -17,6 +19,7 @@ use crate::host::clock;
 use crate::host::ledger::Ledger;
 use crate::host::quarantine::QuarantineDir;
 use crate::report::columns::Columns;
+use crate::report::dates;
 use crate::report::table::shown_time;
 use crate::report::text::{minute, rfc3339, safe};
 use crate::sweep::look::{Look, look};
@@ -144,14 +147,36 @@ pub(super) async fn release(context: &Context<'_>, arguments: &ReleaseArguments)
             safe(&arguments.what)
         )));
     }
+    let mut released: Vec<HoldTarget> = Vec::new();
     for target in targets {
         if ledger.remove_holds(target)? > 0 {
             record(&mut ledger, Happening::HoldReleased, target, "released by an operator".to_owned())?;
+            released.push(target.clone());
         }
     }
     lineage::note_where_known(&mut ledger).map_err(SweepError::from)?;
     output::print(&format!("released {}\n", safe(&arguments.what)))?;
+    output::print(&to_come(context, &released).await)?;
     Ok(Exit::Done)
+}
+
+/// What is to come for what is not held any more. The release is done whether or not that can be told.
+async fn to_come(context: &Context<'_>, released: &[HoldTarget]) -> String {
+    let seen = async {
+        let (settings, _) = context.settings()?;
+        let engine = context.engine_to_look(&settings).await?;
+        let now = clock::read()?;
+        let look = look(&engine, &context.remembered()?, &settings, &Order::Scheduled, now).await?;
+        Ok::<_, CliError>((look, settings))
+    };
+    match seen.await {
+        Ok((look, settings)) => {
+            // Two holds may have been on one volume.
+            let told = released.iter().filter_map(|target| dates::of_released(&look, &settings, target));
+            told.collect::<BTreeSet<String>>().into_iter().collect()
+        }
+        Err(error) => format!("when it is due is not known, because {}\n", safe(&error.to_string())),
+    }
 }
 
 pub(super) fn holds(context: &Context<'_>, arguments: &HoldsArguments) -> Result<Exit, CliError> {
@@ -178,7 +203,8 @@ pub(super) fn holds(context: &Context<'_>, arguments: &HoldsArguments) -> Result
         Format::Table => {
             let mut columns = Columns::new(["HELD", "KIND", "SINCE", "UNTIL", "REASON"]);
             for line in &lines {
-                let until = line.expires_at.clone().map_or("released".into(), |at| shown_time(Some(at)));
+                // A word as `released` would pass for what has happened.
+                let until = line.expires_at.clone().map_or("no end".into(), |at| shown_time(Some(at)));
                 columns.add([
                     safe(&line.name),
                     line.kind.into(),

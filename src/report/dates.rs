@@ -7,9 +7,10 @@ use chrono::{DateTime, TimeDelta, Utc};
 
 use super::text::{duration, minute, safe};
 use crate::config::{ScheduleSettings, Settings};
-use crate::gc::entry::Manifest;
+use crate::gc::entry::{Entry, Manifest};
+use crate::gc::holds::HoldTarget;
 use crate::gc::policy::{Decision, Disposition, Mode};
-use crate::gc::verdict::{Reason, Verdict};
+use crate::gc::verdict::{Reason, Step, Verdict};
 use crate::gc::volume::Volume;
 use crate::sweep::look::Look;
 
@@ -166,6 +167,35 @@ pub fn of_entry(look: &Look, settings: &Settings, manifest: &Manifest, verdict: 
         },
     );
     Coming { quarantine: None, delete: Some(story) }
+}
+
+/// What is to come for something that an operator just released; none where it is not there any more. What is overdue goes with the next
+/// sweep, which has to be said.
+pub fn of_released(look: &Look, settings: &Settings, target: &HoldTarget) -> Option<String> {
+    let (what, step, coming) = match target {
+        HoldTarget::Volume { name, .. } => {
+            let volume = look.observation.inventory.volume(name)?;
+            let verdict = look.plan.volumes.get(name)?;
+            let what = format!("volume {}", safe(name.as_str()));
+            (what, Step::Quarantine(name.clone()), of_volume(look, settings, volume, verdict))
+        }
+        HoldTarget::Entry { entry } => {
+            let manifest = look.quarantine.entries.iter().find_map(|found| match found {
+                Entry::Known(manifest) if manifest.entry == *entry => Some(manifest),
+                Entry::Known(_) | Entry::Deleting(_) | Entry::Damaged { .. } => None,
+            })?;
+            let verdict = look.plan.entries.get(entry.as_str())?;
+            let coming = of_entry(look, settings, manifest, verdict);
+            (format!("entry {entry}"), Step::Delete(entry.clone()), coming)
+        }
+    };
+    let is_next = look.refusals.is_empty() && look.plan.steps().contains(&step);
+    let overdue = if is_next { " is overdue, and the next sweep takes it" } else { "" };
+    let dates = [("quarantined", coming.quarantine), ("deleted", coming.delete)];
+    let dates =
+        dates.into_iter().filter_map(|(what, story)| story.map(|story| format!("to be {what}: {story}")));
+    let dates: Vec<String> = dates.collect();
+    Some(format!("{what}{overdue}; {}\n", dates.join("; ")))
 }
 
 /// What the mode does not permit is no date.
