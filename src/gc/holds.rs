@@ -28,6 +28,11 @@ pub struct Hold {
 }
 
 impl Hold {
+    /// Why an entry is kept, with the way out.
+    pub fn keeps(&self, entry: &EntryId) -> String {
+        format!("an operator holds it: {}; `volgc release {entry}` ends that", self.reason)
+    }
+
     /// Whether it still holds. At the instant of its expiry it no longer does.
     pub fn is_active(&self, now: DateTime<Utc>) -> bool {
         self.expires_at.is_none_or(|expires_at| now < expires_at)

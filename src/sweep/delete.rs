@@ -121,7 +121,7 @@ impl Mover<'_> {
     pub(super) fn hold_on(&self, entry: &EntryId) -> Result<Option<String>, StepError> {
         let (now, target) = (now()?, HoldTarget::Entry { entry: entry.clone() });
         let hold = self.holds.iter().find(|hold| hold.target == target && hold.is_active(now));
-        Ok(hold.map(|hold| format!("an operator holds it: {}", hold.reason)))
+        Ok(hold.map(|hold| hold.keeps(entry)))
     }
 
     /// What began to need the entry since the plan was made: the moves before it may have taken long.

@@ -22,7 +22,7 @@ use super::recover::Recovered;
 use crate::gc::entry::{EntryId, EntryState, MANIFEST_VERSION, Manifest};
 use crate::gc::history::Happening;
 use crate::gc::policy::{Decision, Disposition};
-use crate::gc::reference::{Holder, Reference};
+use crate::gc::reference::{Holder, HolderKind, Reference};
 use crate::gc::volume::{Class, Unmovable, Volume, VolumeIdentity, VolumeName};
 use crate::host::directory;
 use crate::host::engine::wire;
@@ -326,7 +326,12 @@ pub(super) fn process_inside(process: &Holder) -> String {
 }
 
 pub(super) fn held_by(reference: &Reference) -> String {
-    format!("held by {} ({})", reference.holder, reference.holder.detail)
+    let way_out = if reference.holder.kind == HolderKind::Hold {
+        format!("; `volgc release {}` ends that", reference.volume)
+    } else {
+        String::new()
+    };
+    format!("held by {} ({}){way_out}", reference.holder, reference.holder.detail)
 }
 
 fn new_entry_id(now: DateTime<Utc>) -> EntryId {

@@ -65,7 +65,7 @@ fn known_entry_verdict(situation: Situation<'_>, manifest: &Manifest, order: &Or
         return Verdict::keep(Reason::Held, detail);
     }
     if let Some(hold) = situation.ledger.hold_on_entry(&manifest.entry, situation.now) {
-        return Verdict::keep(Reason::Hold, format!("an operator holds it: {}", hold.reason));
+        return Verdict::keep(Reason::Hold, hold.keeps(&manifest.entry));
     }
     if let Some(why) = situation.quarantine.undeletable.get(&manifest.entry) {
         return Verdict::keep(Reason::Undeletable, why.clone());

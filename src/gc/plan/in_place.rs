@@ -56,7 +56,7 @@ pub(super) fn in_place_verdict(situation: Situation<'_>, manifest: &Manifest, or
         return Verdict::keep(Reason::Held, format!("held by {holder}"));
     }
     if let Some(hold) = situation.ledger.hold_on_entry(&manifest.entry, situation.now) {
-        return Verdict::keep(Reason::Hold, format!("an operator holds it: {}", hold.reason));
+        return Verdict::keep(Reason::Hold, hold.keeps(&manifest.entry));
     }
     if let Some(kept) = suspected_verdict(situation, volume).or_else(|| unsafe_verdict(volume)) {
         return kept;

@@ -23,7 +23,7 @@ pub(super) fn volume_verdict(situation: Situation<'_>, volume: &Volume, order: &
         let others = references.iter().map(who).collect::<BTreeSet<_>>().len() - 1;
         let more = if others == 0 { String::new() } else { format!(" and {others} more") };
         let who = if holder.kind == HolderKind::Hold {
-            format!("an operator: {}", holder.name)
+            format!("an operator: {} (`volgc release {}` ends that)", holder.name, volume.name)
         } else {
             holder.to_string()
         };

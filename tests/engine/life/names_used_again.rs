@@ -100,6 +100,7 @@ on_each_engine! {
         assert!(reason == "held" && detail.contains("audit of March"), "{reason}: {detail}");
         let output = volgc.refused(&["quarantine", "db"]);
         assert!(output.contains("kept volume db") && output.contains("audit of March"), "{output}");
+        assert!(output.contains("`volgc release db` ends that"), "{output}");
         assert!(volgc.ok(&["holds"]).contains("audit of March"));
 
         volgc.ok(&["release", "db"]);
@@ -116,6 +117,7 @@ on_each_engine! {
         assert_eq!(volgc.entry_of("db")["reason"], "hold");
         let output = volgc.refused(&["delete", "--yes", &entry]);
         assert!(output.contains("kept entry") && output.contains("audit"), "{output}");
+        assert!(output.contains(&format!("`volgc release {entry}` ends that")), "{output}");
         kept.assert_untouched();
 
         volgc.ok(&["release", &entry]);
