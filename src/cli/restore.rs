@@ -9,7 +9,7 @@ use crate::gc::brakes::Doubt;
 use crate::gc::entry::{Entry, EntryId, Manifest};
 use crate::gc::labels::carried;
 use crate::gc::plan::Order;
-use crate::gc::volume::ANONYMOUS_LABEL;
+use crate::gc::volume::{ANONYMOUS_LABEL, VolumeName};
 use crate::host::clock;
 use crate::report::text::{minute, safe};
 use crate::sweep::look::{Look, look};
@@ -41,7 +41,7 @@ pub(super) async fn run(context: &Context<'_>, arguments: &Arguments) -> Result<
     if seen.refusals.iter().any(|refusal| refusal.doubt == Doubt::Engine) {
         return Err(refused(&seen));
     }
-    let entry = find(&seen.quarantine.entries, &arguments.what)?;
+    let entry = find(&seen, &arguments.what)?;
     let stop = CancellationToken::new();
     let whoami = whoami("restore");
     let mut sweeper = Sweeper {
@@ -91,9 +91,17 @@ fn refused(look: &Look) -> CliError {
     CliError::Refused(why.join("; "))
 }
 
+/// Whether a volume has that name now.
+#[expect(clippy::disallowed_methods, reason = "what is no volume's name is the name of none")]
+fn is_volume(look: &Look, what: &str) -> bool {
+    VolumeName::new(what).is_ok_and(|name| look.observation.inventory.volume(&name).is_some())
+}
+
 /// The entry of that name, else the only entry that was a volume of that name.
-fn find(entries: &[Entry], what: &str) -> Result<EntryId, CliError> {
-    let known: Vec<&Manifest> = entries
+fn find(look: &Look, what: &str) -> Result<EntryId, CliError> {
+    let known: Vec<&Manifest> = look
+        .quarantine
+        .entries
         .iter()
         .filter_map(|entry| match entry {
             Entry::Known(manifest) => Some(&**manifest),
@@ -106,6 +114,12 @@ fn find(entries: &[Entry], what: &str) -> Result<EntryId, CliError> {
     let named: Vec<&&Manifest> = known.iter().filter(|manifest| manifest.name.as_str() == what).collect();
     match named.as_slice() {
         [only] => Ok(only.entry.clone()),
+        [] if is_volume(look, what) => Err(CliError::NotFound(format!(
+            "volume {0} is there, and nothing in quarantine was a volume {0}: there is nothing to restore. `volgc history --volume {0}` \
+             tells whether it was restored already; to bring back an entry that had another name, name the entry, as `volgc list` shows \
+             it: `volgc restore ENTRY --as NAME`, or `--as {0} --replace` in place of this volume",
+            safe(what)
+        ))),
         [] => Err(CliError::NotFound(format!(
             "there is no entry {0} in quarantine, and none that was a volume {0}; `volgc list` shows what there is",
             safe(what)

@@ -280,7 +280,7 @@ impl Mover<'_> {
                     self.set_state(manifest, EntryState::Quarantined)?;
                     return Err(StepError::Refused(format!(
                         "volume {} got other data while its own was moved; its own is kept in {}. \
-                         `volgc restore {} --replace` swaps it back",
+                         `volgc restore {} --replace` puts it back, and the other data into quarantine",
                         manifest.name,
                         self.shown(&manifest.entry),
                         manifest.entry

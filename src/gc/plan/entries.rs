@@ -75,7 +75,8 @@ fn known_entry_verdict(situation: Situation<'_>, manifest: &Manifest, order: &Or
     }
     if name_in_use {
         let detail = format!(
-            "the name {0} runs on another volume; `volgc restore {1} --replace` swaps the old data back, `volgc delete {1}` gives it up",
+            "the name {0} runs on another volume; `volgc restore {1} --replace` puts the data of this entry there and what is there \
+             now into quarantine, `volgc delete {1}` gives it up",
             manifest.name, manifest.entry
         );
         return Verdict::keep(Reason::NameInUse, detail);

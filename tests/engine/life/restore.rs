@@ -180,10 +180,33 @@ on_each_engine! {
         assert_eq!(tree_digest(&engine.volume_data("db")), old);
         assert_eq!(labels(&engine, "db"), json!({"which": "old"}));
         assert_eq!(tree_digest(&engine.quarantined_data(&volgc.entry_id_of("db"))), new);
+        // What is in quarantine now is the newer data.
+        let detail = text(&volgc.entry_of("db")["detail"]);
+        assert!(detail.contains("puts the data of this entry there and what is there now into quarantine"), "{detail}");
+        assert!(!detail.contains("old"), "{detail}");
         // And back.
         volgc.ok(&["restore", "db", "--replace"]);
         assert_eq!(tree_digest(&engine.volume_data("db")), new);
         assert_eq!(labels(&engine, "db"), json!({"which": "new"}));
+    }
+
+    fn a_volume_that_is_there_is_no_entry_and_whoever_restores_it_is_told(engine: PrivateEngine) {
+        engine.create_volume("db", &[]);
+        engine.create_volume("other", &[]);
+        let volgc = Volgc::configured(&engine, KEEP_IN_QUARANTINE);
+        volgc.ok(&["quarantine", "other"]);
+        for words in [&["restore", "db"][..], &["restore", "db", "--as", "again"], &["restore", "db", "--replace"]] {
+            let output = volgc.run(words);
+            assert_eq!(output.status, Some(1), "{output:?}");
+            for part in ["volume db is there", "nothing to restore", "volgc history --volume db", "--as db --replace"] {
+                assert!(output.stderr.contains(part), "no {part}: {output:?}");
+            }
+        }
+        // As it says.
+        let entry = volgc.entry_id_of("other");
+        volgc.ok(&["restore", &entry, "--as", "db", "--replace"]);
+        let output = volgc.run(&["restore", "neither"]);
+        assert!(output.stderr.contains("there is no entry neither in quarantine"), "{output:?}");
     }
 
     fn what_is_held_is_not_replaced(engine: PrivateEngine) {
