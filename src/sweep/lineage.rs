@@ -2,6 +2,7 @@
 //! what an operator's acknowledgement binds anew.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 
 use chrono::{DateTime, Utc};
 
@@ -246,11 +247,33 @@ async fn bind_entries(
             bind_entry(&manifest, quarantine, root, at, bound)?;
         }
     }
-    // Last, so that who is interrupted does it again. Which ledger is in use is for a sweep to note.
-    if let Noted::Known(noted) = quarantine.noted() {
+    // Last, so that who is interrupted does it again, and who has to mend something first. Which ledger is in use is for a sweep to note.
+    if bound.left.is_empty()
+        && let Noted::Known(noted) = quarantine.noted()
+    {
         quarantine.note(&Note { places: Some(now), ..noted })?;
     }
     Ok(())
+}
+
+/// Why an entry is left as it is, and what helps. The next sweep takes the directories for the right ones, and no acknowledgement binds
+/// anything after that.
+fn not_bound(manifest: &Manifest, path: &Path, data: &directory::Facts) -> String {
+    let path = path.display();
+    let by_hand =
+        "after that, take the data out by hand, as the README says under \"To get data back without volgc\"";
+    if !data.is_directory {
+        return format!(
+            "entry {}: {path} is no directory, so it is left as it is; see what put it there",
+            manifest.entry
+        );
+    }
+    let (is, was) = (data.ownership, manifest.ownership);
+    format!(
+        "entry {}: {path} has owner {}:{} and mode {:o}, and its manifest names {}:{} and {:o}, so it is left as it is. If it is the data \
+         that was set aside, run `chown {}:{} {path}`, `chmod {:o} {path}` and `volgc acknowledge` before the next sweep; {by_hand}",
+        manifest.entry, is.uid, is.gid, is.mode, was.uid, was.gid, was.mode, was.uid, was.gid, was.mode
+    )
 }
 
 fn bind_entry(
@@ -274,8 +297,7 @@ fn bind_entry(
     }
     let path = quarantine.path_of(&manifest.entry).join("data");
     if !data.is_directory || data.ownership != manifest.ownership {
-        let why = "has another owner or mode than its manifest names, so it is left as it is";
-        bound.left.push(format!("entry {}: {} {why}", manifest.entry, path.display()));
+        bound.left.push(not_bound(manifest, &path, &data));
         return Ok(());
     }
     // Of a move that was interrupted: the emptied directory of the volume.

@@ -2,6 +2,7 @@
 //! belong together.
 
 use std::fs;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 use std::process::Command;
 
@@ -90,6 +91,29 @@ on_each_engine! {
             volgc.run(&["sweep"]);
         }
         assert!(engine.quarantined_data(&entry).join("PG_VERSION").exists());
+    }
+
+    fn an_entry_that_got_its_owner_back_is_bound_by_the_next_acknowledgement(version: Version) {
+        let engine = PrivateEngine::start(version);
+        engine.create_volume("db", &[]);
+        let digest = engine.fill_volume("db", 1);
+        let volgc = Volgc::configured(&engine, KEEP_IN_QUARANTINE);
+        volgc.ok(&["quarantine", "db"]);
+        let data = engine.quarantined_data(&volgc.entry_id_of("db"));
+        let was = fs::metadata(&data).unwrap();
+        copy_root(&engine);
+        std::os::unix::fs::chown(&data, Some(7), Some(8)).unwrap();
+        let told = volgc.run(&["acknowledge"]);
+        assert_eq!(told.status, Some(3), "{told:?}");
+        let (owner, mode) = (format!("{}:{}", was.uid(), was.gid()), was.mode() & 0o7777);
+        let way_out = format!("`chown {owner} {0}`, `chmod {mode:o} {0}` and `volgc acknowledge`", data.display());
+        assert!(told.stdout.contains("has owner 7:8") && told.stdout.contains(&way_out), "{told:?}");
+        run("chown", &[&owner, data.to_str().unwrap()]);
+        let told = volgc.ok(&["acknowledge"]);
+        assert!(told.contains("1 entry in quarantine are bound"), "{told}");
+        volgc.ok(&["sweep"]);
+        volgc.ok(&["restore", "db"]);
+        assert_eq!(tree_digest(&engine.volume_data("db")), digest);
     }
 
     /// The quarantine comes along to a host whose ledger is a new one, or tells of another engine.
