@@ -11,15 +11,15 @@ use crate::gc::odd::usable;
 use crate::gc::plan::Order;
 use crate::gc::volume::VolumeName;
 use crate::host::clock;
-use crate::report::explain::{Dangling, Inside, explain, explain_odd};
+use crate::report::explain::{Dangling, Inside, entries_named, explain, explain_entry, explain_odd};
 use crate::report::text::safe;
 use crate::sweep::look::{Look, look};
 use crate::witness::kernel;
 
 #[derive(Debug, Args)]
 pub struct Arguments {
-    /// Name of the volume
-    #[arg(value_parser = named)]
+    /// Name of the volume, or an entry of the quarantine, by its ID or how that begins
+    #[arg(value_name = "VOLUME|ENTRY", value_parser = named)]
     volume: String,
 }
 
@@ -36,12 +36,24 @@ pub(super) async fn run(context: &Context<'_>, arguments: &Arguments) -> Result<
     let look = look(&engine, &remembered, &settings, &order, now).await?;
     let look = look.closer_at(slice::from_ref(&name), &settings, &order);
     let inside = inside(&look, &name).await;
-    match explain(&look, &settings, &name, dangling, &inside) {
-        Some(story) => {
-            output::print(&story)?;
-            Ok(Exit::Done)
+    let story = match explain(&look, &settings, &name, dangling, &inside) {
+        Some(story) => story,
+        None => entry(&look, &settings, &arguments.volume)?,
+    };
+    output::print(&story)?;
+    Ok(Exit::Done)
+}
+
+/// The story of the entry that is meant.
+fn entry(look: &Look, settings: &Settings, what: &str) -> Result<String, CliError> {
+    match entries_named(look, what).as_slice() {
+        [] => Err(not_found(what)),
+        [one] => Ok(explain_entry(look, settings, one)),
+        several => {
+            let choices: Vec<_> = several.iter().map(|entry| safe(entry.shown())).collect();
+            let choices = choices.join(", ");
+            Err(CliError::Usage(format!("several entries begin with {}: name one of {choices}", safe(what))))
         }
-        None => Err(not_found(&arguments.volume)),
     }
 }
 
@@ -61,7 +73,8 @@ async fn odd(context: &Context<'_>, settings: &Settings, name: &str) -> Result<E
 
 fn not_found(name: &str) -> CliError {
     CliError::NotFound(format!(
-        "there is no volume {}, and none of that name in quarantine; `volgc report` and `volgc list` show what there is",
+        "there is no volume {}, none of that name in quarantine, and no entry that begins so; `volgc report` and `volgc list` show what \
+         there is",
         safe(name)
     ))
 }

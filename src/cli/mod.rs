@@ -76,7 +76,7 @@ pub enum Format {
 pub enum Command {
     /// Show what is there, what would happen and why; change nothing
     Report(report::Arguments),
-    /// Tell the whole story of one volume
+    /// Tell the whole story of one volume, or of one entry of the quarantine
     Explain(explain::Arguments),
     /// Make one real pass in the configured mode
     Sweep(sweep::Arguments),

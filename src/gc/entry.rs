@@ -227,6 +227,15 @@ pub enum Entry {
 }
 
 impl Entry {
+    /// Its ID, by which commands name it; of a damaged one the name of its directory.
+    pub fn shown(&self) -> &str {
+        match self {
+            Self::Known(manifest) => manifest.entry.as_str(),
+            Self::Deleting(id) => id.as_str(),
+            Self::Damaged { directory, .. } => directory,
+        }
+    }
+
     /// Whether a move or restore of it was begun and not finished. A deletion is taken up by the next sweep.
     pub fn is_unfinished(&self) -> bool {
         match self {

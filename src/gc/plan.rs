@@ -144,7 +144,7 @@ pub fn plan(situation: Situation<'_>, order: &Order) -> Plan {
         .quarantine
         .entries
         .iter()
-        .map(|entry| (directory_of(entry), entry_verdict(situation, entry, order)))
+        .map(|entry| (entry.shown().to_owned(), entry_verdict(situation, entry, order)))
         .collect();
     let mut in_line = Vec::new();
     if !by_hand {
@@ -161,14 +161,6 @@ pub fn plan(situation: Situation<'_>, order: &Order) -> Plan {
     }
     let odd = situation.inventory.odd().iter().map(|odd| (odd.name.clone(), odd.verdict())).collect();
     Plan { volumes, odd, entries, in_line, mode: situation.policy.mode, by_hand }
-}
-
-fn directory_of(entry: &Entry) -> String {
-    match entry {
-        Entry::Known(manifest) => manifest.entry.to_string(),
-        Entry::Deleting(id) => id.to_string(),
-        Entry::Damaged { directory, .. } => directory.clone(),
-    }
 }
 
 /// The longest unreferenced go first; the rest waits for the next sweep, and is returned in its order.

@@ -1,15 +1,19 @@
 //! The whole story of one volume: every witness, every reference, the rule, the clock, the dates.
 
+mod entry;
+
 use super::dates::{self, Coming};
 use super::text::{counted, duration, minute, safe};
 use crate::config::Settings;
-use crate::gc::entry::{Entry, Manifest};
+use crate::gc::entry::Entry;
 use crate::gc::policy::{Decision, Disposition};
 use crate::gc::reference::{Holder, Reference, Witness};
 use crate::gc::spoken::spoken;
 use crate::gc::verdict::Verdict;
 use crate::gc::volume::{Class, Unmovable, Volume, VolumeName};
 use crate::sweep::look::Look;
+use entry::entry_story;
+pub use entry::{entries_named, explain_entry};
 
 /// What Docker claims of the volume; shown, never decided on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -59,13 +63,17 @@ pub fn explain(
     if volume.is_none() {
         text.insert_str(0, &lined("volume", &format!("{} does not exist", safe(name.as_str()))));
     }
+    brake_story(&mut text, look);
+    Some(text)
+}
+
+fn brake_story(text: &mut String, look: &Look) {
     for refusal in &look.refusals {
-        line(&mut text, "brake", &format!("{}: {}", spoken(refusal.word), safe(&refusal.text)));
+        line(text, "brake", &format!("{}: {}", spoken(refusal.word), safe(&refusal.text)));
     }
     if !look.refusals.is_empty() {
-        line(&mut text, "", "as long as a brake holds, nothing is moved or deleted, whatever its date is");
+        line(text, "", "as long as a brake holds, nothing is moved or deleted, whatever its date is");
     }
-    Some(text)
 }
 
 /// The story of the volumes with a name that cannot be used. None when there is none of this name.
@@ -244,42 +252,6 @@ fn clock_story(text: &mut String, look: &Look, settings: &Settings, name: &Volum
             &format!("held by the brake since {}; see `volgc acknowledge`", minute(since)),
         );
     }
-}
-
-fn entry_story(text: &mut String, look: &Look, settings: &Settings, manifest: &Manifest) {
-    let story = format!(
-        "{} in quarantine since {} ({})",
-        manifest.entry,
-        minute(manifest.quarantined_at),
-        spoken(manifest.state.word())
-    );
-    line(text, "entry", &story);
-    let why = match (&manifest.rule, manifest.by_hand) {
-        (_, true) => "an operator ordered it".to_owned(),
-        (Some(rule), false) => format!("rule {}", safe(rule)),
-        (None, false) => format!("[policy.{}]", manifest.class.word()),
-    };
-    let since = manifest
-        .unreferenced_since
-        .map_or_else(String::new, |since| format!("; nothing held it since {}", minute(since)));
-    line(text, "quarantined by", &format!("{why}{since}"));
-    if let Some(last) = &manifest.last_holder {
-        line(text, "last holder", &safe(&last.holder.to_string()));
-    }
-    if let (Some(clock), Some(promised)) = (look.ledger.entries.get(&manifest.entry), manifest.delete_after())
-    {
-        let story = format!(
-            "in quarantine; {} of it watched; {} promised",
-            duration(clock.watched),
-            duration(promised)
-        );
-        line(text, "clock", &story);
-    }
-    if let Some(verdict) = look.plan.entries.get(manifest.entry.as_str()) {
-        verdict_story(text, verdict);
-        coming_story(text, &dates::of_entry(look, settings, manifest, verdict));
-    }
-    line(text, "way back", &format!("volgc restore {}", manifest.entry));
 }
 
 fn verdict_story(text: &mut String, verdict: &Verdict) {
