@@ -13,7 +13,7 @@ use super::{CliError, Exit, output};
 use crate::gc::entry::EntryId;
 use crate::gc::orphans;
 use crate::gc::plan::Order;
-use crate::gc::policy::Mode;
+use crate::gc::policy::{Decision, Disposition, Mode, Policy};
 use crate::gc::spoken::spoken;
 use crate::gc::verdict::{Action, Reason, Verdict};
 use crate::gc::volume::VolumeName;
@@ -58,7 +58,7 @@ pub(super) async fn pass(context: &Context<'_>, command: &str, order: &Order) ->
     for alert in swept.look.observation.inventory.alerts() {
         tracing::warn!("{}", safe(alert));
     }
-    output::print(&told(&swept, settings.policy.mode, order))?;
+    output::print(&told(&swept, &settings.policy, order))?;
     let exit = exit_of(&swept, order);
     Ok(if exit == Exit::Done { exit_of_order(&swept, order) } else { exit })
 }
@@ -130,7 +130,7 @@ fn exit_of_order(swept: &Swept, order: &Order) -> Exit {
 }
 
 /// What was done, for people.
-fn told(swept: &Swept, mode: Mode, order: &Order) -> String {
+fn told(swept: &Swept, policy: &Policy, order: &Order) -> String {
     let mut lines: Vec<String> = swept
         .look
         .refusals
@@ -152,9 +152,9 @@ fn told(swept: &Swept, mode: Mode, order: &Order) -> String {
         lines.push(format!("volume {} (entry {}) {what}", safe(manifest.name.as_str()), manifest.entry));
     }
     let blocks = swept.look.observation.blocks();
-    lines.extend(swept.done.iter().map(|done| told_step(done, blocks)));
+    lines.extend(swept.done.iter().map(|done| told_step(done, blocks, |name| is_kept(swept, policy, name))));
     if swept.look.refusals.is_empty() {
-        lines.extend(not_done(swept, mode, order));
+        lines.extend(not_done(swept, policy.mode, order));
     }
     if let Some(held) = swept.look.held_back().filter(|_| is_for_all(order)) {
         lines.push(format!("held back ({}): {}", orphans::WORD, held.text));
@@ -187,13 +187,36 @@ fn nothing_due(swept: &Swept) -> String {
     }
 }
 
-fn told_step(done: &Done, blocks: Blocks) -> String {
+/// Whether the policy keeps a volume, so that its entry is deleted by no sweep, not even when the policy changes.
+fn is_kept(swept: &Swept, policy: &Policy, name: &VolumeName) -> bool {
+    let Some(volume) = swept.look.observation.inventory.volume(name) else { return false };
+    match policy.decide(volume) {
+        Decision::By { disposition: Disposition::Collect { .. }, .. } => false,
+        Decision::By { disposition: Disposition::Keep, .. }
+        | Decision::KeepLabel
+        | Decision::MalformedLabel(_) => true,
+    }
+}
+
+fn told_step(done: &Done, blocks: Blocks, is_kept: impl Fn(&VolumeName) -> bool) -> String {
+    let ends = |name: &VolumeName, entry: &EntryId| {
+        if is_kept(name) {
+            format!(
+                "; the policy keeps this volume, so no sweep deletes the entry: `volgc delete {entry}` does"
+            )
+        } else {
+            String::new()
+        }
+    };
     match done {
         Done::Quarantined(name, entry) => {
-            format!("quarantined volume {name}; `volgc restore {entry}` brings it back")
+            format!("quarantined volume {name}; `volgc restore {entry}` brings it back{}", ends(name, entry))
         }
         Done::Marked(name, entry) => {
-            format!("quarantined volume {name} in place; `volgc restore {entry}` releases it")
+            format!(
+                "quarantined volume {name} in place; `volgc restore {entry}` releases it{}",
+                ends(name, entry)
+            )
         }
         Done::Left(name, why) => format!("left volume {name}: {}", safe(why)),
         Done::InDoubt(name, entry, why) => {

@@ -155,7 +155,10 @@ fn unfinished_verdict(state: &EntryState) -> Option<Verdict> {
 /// `volume` is what the policy judges.
 pub(super) fn entry_grace_verdict(situation: Situation<'_>, manifest: &Manifest, volume: &Volume) -> Verdict {
     let Some(promised) = manifest.delete_after() else {
-        let detail = "quarantined by hand; only `volgc delete` deletes it";
+        let detail = format!(
+            "quarantined by hand, and the policy kept the volume, so no sweep deletes it; `volgc delete {}` does",
+            manifest.entry
+        );
         return Verdict::keep(Reason::OperatorDeletes, detail);
     };
     let delete_after = match situation.policy.decide(volume) {

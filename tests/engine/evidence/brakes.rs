@@ -5,7 +5,9 @@ use std::fs;
 use std::path::Path;
 
 use harness::fake::Fake;
-use harness::{Contents, NO_GRACE, PrivateEngine, Volgc, on_each_engine, text, tree_listing};
+use harness::{
+    Contents, KEEP_IN_QUARANTINE, NO_GRACE, PrivateEngine, Volgc, on_each_engine, text, tree_listing,
+};
 use serde_json::{Value, json};
 
 /// How many containers lose their volumes: more than the ten (`sudden_orphans`) that a brake lets pass.
@@ -228,6 +230,28 @@ on_each_engine! {
         put_containers_back(&engine);
         volgc.ok(&["sweep"]);
         assert_eq!(engine.docker(&["start", "-a", "app"]), "15");
+    }
+
+    /// As the README says of it: what was in quarantine is gone, and nothing else happens.
+    fn a_quarantine_that_was_deleted_whole_is_no_brake(version: Version) {
+        let engine = PrivateEngine::start(version);
+        let volgc = Volgc::configured(&engine, KEEP_IN_QUARANTINE);
+        for name in ["gone", "held", "next"] {
+            engine.create_volume(name, &[]);
+        }
+        volgc.ok(&["hold", "held", "--reason", "audit"]);
+        volgc.ok(&["quarantine", "gone"]);
+        volgc.ok(&["sweep"]);
+        fs::remove_dir_all(engine.root().join("volgc")).unwrap();
+        volgc.ok(&["quarantine", "next"]);
+        assert_eq!(volgc.quarantined_names(), ["next"]);
+        fs::remove_dir_all(engine.root().join("volgc")).unwrap();
+        engine.create_volume("later", &[]);
+        for _ in 0..3 {
+            volgc.ok(&["sweep"]);
+        }
+        assert_eq!(volgc.quarantined_names(), ["later"]);
+        assert_eq!((engine.volume_names(), volgc.reason_of("held").as_str()), (vec!["held".to_owned()], "held"));
     }
 
     fn an_engine_that_was_stopped_and_started_again_misses_nothing(engine: PrivateEngine) {

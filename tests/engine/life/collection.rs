@@ -160,6 +160,26 @@ on_each_engine! {
         assert_eq!(volgc.reason_of(&generated), "class_keep");
     }
 
+    /// By hand under a policy that keeps: then no sweep ever deletes it, also under another policy, and whoever orders it is told.
+    fn what_the_policy_keeps_and_a_hand_sets_aside_is_for_a_hand_to_delete(engine: PrivateEngine) {
+        engine.create_volume("named", &[]);
+        let anonymous = engine.docker(&["volume", "create"]);
+        let volgc = Volgc::configured(&engine, &config("quarantine", "", ""));
+        let told = volgc.ok(&["quarantine", "named", &anonymous]);
+        let entry = volgc.entry_id_of("named");
+        let way = format!("so no sweep deletes the entry: `volgc delete {entry}` does");
+        assert!(told.contains(&way) && told.matches("no sweep deletes").count() == 1, "{told}");
+        assert!(volgc.ok(&["list"]).contains(&format!("`volgc delete {entry}` does")), "{}", volgc.ok(&["list"]));
+        volgc.config(NO_GRACE);
+        for _ in 0..3 {
+            volgc.ok(&["sweep"]);
+        }
+        assert_eq!(volgc.entry_of("named")["reason"], "operator_deletes");
+        assert_eq!(volgc.entry_of(&anonymous)["reason"], "in_quarantine", "the hour that was promised");
+        volgc.ok(&["delete", "--yes", &entry]);
+        assert_eq!(volgc.quarantined_names(), [anonymous]);
+    }
+
     fn labels_keep_whatever_the_rules_say(engine: PrivateEngine) {
         engine.create_volume("asked", &[("volgc.keep", "true")]);
         engine.create_volume("misspelt", &[("volgc.keep", "yes")]);
