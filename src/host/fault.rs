@@ -14,6 +14,8 @@ use rustix::io::Errno;
 pub enum Setting {
     /// How long the engine may take for an answer to anything but a DELETE, in milliseconds.
     AnswerPatience,
+    /// How long it may take before that is said, in milliseconds.
+    SlowAnswer,
     /// How long it may take for the answer to a DELETE, in milliseconds.
     DeletePatience,
     /// How long the look at what one claim names may take, in milliseconds.
@@ -31,6 +33,7 @@ impl Setting {
     pub fn word(self) -> &'static str {
         match self {
             Self::AnswerPatience => "engine.answer_patience",
+            Self::SlowAnswer => "engine.slow_answer",
             Self::DeletePatience => "engine.delete_patience",
             Self::LookPatience => "look.patience",
             Self::Settled => "recovery.settled",

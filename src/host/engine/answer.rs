@@ -11,7 +11,6 @@ use serde::de::DeserializeOwned;
 use super::error::{EngineError, chain, unreachable_or_broken};
 use super::transport::Transport;
 use crate::host::fault::{self, Setting};
-use crate::host::pulse;
 
 /// How long a GET may take, to its last byte. A list waits for the engine's own removals to end.
 const PATIENCE: Duration = Duration::from_mins(2);
@@ -36,7 +35,7 @@ impl<T: DeserializeOwned> Answer<T> {
     pub(super) async fn fetch(transport: &Transport, path: String) -> Result<Self, EngineError> {
         let call = || format!("GET {path}");
         let patience = patience();
-        let answer = pulse::bounded(patience, fetch_body(transport, &path)).await;
+        let answer = transport.slow().bounded(&call(), patience, fetch_body(transport, &path)).await;
         let (status, body) = answer.map_err(|_| EngineError::Timeout { call: call(), patience })??;
         if status != StatusCode::OK {
             return Err(EngineError::Status { call: call(), code: status.as_u16(), message: message(&body) });

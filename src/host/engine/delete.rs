@@ -7,9 +7,9 @@ use bollard::query_parameters::RemoveVolumeOptionsBuilder;
 use super::error::{chain, is_final};
 use super::{ChangingEngine, Engine, wire};
 use crate::gc::volume::VolumeName;
+use crate::host::engine_process;
 use crate::host::fault::{self, Setting};
 use crate::host::volumes_dir::VolumesDir;
-use crate::host::{engine_process, pulse};
 
 /// How long a DELETE may take before its fate counts as unknown. It may queue behind the removal of a large volume.
 pub(super) const PATIENCE: Duration = Duration::from_mins(15);
@@ -78,7 +78,8 @@ impl ChangingEngine {
         let options = RemoveVolumeOptionsBuilder::new().force(false).build();
         let call = self.docker.remove_volume(name.as_str(), Some(options));
         let patience = patience();
-        match pulse::bounded(patience, call).await {
+        let named = format!("DELETE /volumes/{name}");
+        match self.engine.transport.slow().bounded(&named, patience, call).await {
             Ok(Ok(())) => DeleteAnswer::Forgotten,
             Ok(Err(error)) => match self.words(&error, route).await {
                 Words::Engine => delete_answer(error),

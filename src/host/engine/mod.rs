@@ -13,6 +13,7 @@ pub mod events;
 pub mod follow;
 pub mod past;
 mod prefetch;
+mod slow;
 pub mod transport;
 pub mod wire;
 
@@ -22,7 +23,6 @@ use bollard::models::VolumeCreateRequest;
 use serde::de::DeserializeOwned;
 
 use crate::gc::volume::VolumeName;
-use crate::host::pulse;
 pub use answer::Answer;
 pub use asked::Asked;
 pub use delete::{DeleteAnswer, Route};
@@ -263,7 +263,8 @@ impl ChangingEngine {
             cluster_volume_spec: None,
         };
         let patience = answer::patience();
-        match pulse::bounded(patience, self.docker.create_volume(request)).await {
+        let answer = self.docker.create_volume(request);
+        match self.engine.transport.slow().bounded(call, patience, answer).await {
             Ok(Ok(_)) => Ok(()),
             Ok(Err(bollard::errors::Error::DockerResponseServerError { status_code, message })) => {
                 Err(EngineError::Status { call: call.to_owned(), code: status_code, message })

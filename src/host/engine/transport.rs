@@ -17,6 +17,7 @@ use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName}
 use tokio_rustls::rustls::{ClientConfig, RootCertStore};
 
 use super::endpoint::Endpoint;
+use super::slow::SlowAnswers;
 
 /// Why no answer was had.
 #[derive(Debug, thiserror::Error)]
@@ -52,12 +53,18 @@ impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}
 #[derive(Debug, Clone)]
 pub struct Transport {
     endpoint: Endpoint,
+    slow: SlowAnswers,
 }
 
 impl Transport {
     /// No connection is made yet.
     pub fn new(endpoint: Endpoint) -> Self {
-        Self { endpoint }
+        Self { endpoint, slow: SlowAnswers::default() }
+    }
+
+    /// What says that an answer takes long.
+    pub(super) fn slow(&self) -> &SlowAnswers {
+        &self.slow
     }
 
     /// Where it goes to.

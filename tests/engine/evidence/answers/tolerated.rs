@@ -24,6 +24,38 @@ const ODD: [&str; 13] = [
     " spaces around ",
 ];
 
+/// As when a volume plugin's program is gone, and the engine dials its socket for each request.
+#[test]
+fn an_engine_that_answers_late_is_waited_for_and_told_of_once() {
+    let (fake, volgc) = due();
+    let slow = volgc.clone().env("VOLGC_FAULT", "engine.slow_answer=150");
+    for path in ["/volumes", "/containers/json"] {
+        fake.set(|world| {
+            world.replace_with(path, |_| {
+                std::thread::sleep(std::time::Duration::from_millis(500));
+                None
+            });
+        });
+    }
+    for words in [&["report"][..], &["sweep"]] {
+        let output = slow.run(words);
+        assert_eq!(output.status, Some(0), "{output:?}");
+        let told: Vec<&str> =
+            output.stderr.lines().filter(|line| line.contains("has not answered")).collect();
+        assert_eq!(told.len(), 1, "{output:?}");
+        for part in
+            ["the engine has not answered GET /", "within 0.15 s", "docker plugin ls", "/run/docker/plugins"]
+        {
+            assert!(told[0].contains(part), "no {part}: {output:?}");
+        }
+    }
+    assert_eq!(volgc.quarantined_names(), ["orphan"], "it was only slow");
+    // What answers in time is not told of.
+    fake.restore_answers();
+    let output = slow.clone().env("VOLGC_FAULT", "engine.slow_answer=60000").run(&["report"]);
+    assert!(!output.stderr.contains("has not answered"), "{output:?}");
+}
+
 #[test]
 fn what_does_not_decide_may_be_anything() {
     let (fake, volgc) = due();
