@@ -224,34 +224,37 @@ impl<'a> Table<'a> {
             | FileType::Socket
             | FileType::CharacterDevice
             | FileType::BlockDevice => {
-                let kind = FileType::from_raw_mode(facts.stx_mode.into());
-                let mount = match has_mount(&facts) {
-                    true => Some(facts.stx_mnt_id),
-                    false if self.filter.regard(device, None, kind) == Regard::Whole => {
-                        self.mount_of(name)?
-                    }
-                    false => None,
-                };
-                let regard = self.filter.regard(device, mount, kind);
-                if regard == Regard::None || self.seen.has(&facts, mount) {
-                    return Ok(Vec::new());
-                }
-                let path = self.path(name)?;
-                // A descriptor that was closed or used for another file meanwhile has not shown this one.
-                if path.is_some()
-                    && matches!(self.facts(name), Ok(now) if key(&now, mount) == key(&facts, mount))
-                {
-                    self.seen.add(&facts, mount);
-                }
-                if regard == Regard::Path
-                    && !path.as_ref().is_some_and(|path| path.is_doubtful(Some(facts.stx_nlink)))
-                {
-                    return Ok(Vec::new());
-                }
+                let Some((path, mount)) = self.file(name, &facts)? else { return Ok(Vec::new()) };
                 let inode = Some((device, facts.stx_ino));
-                Ok(path.and_then(|path| show(manner, path, mount, inode)).into_iter().collect())
+                Ok(show(manner, path, mount, inode).into_iter().collect())
             }
         }
+    }
+
+    /// The path and mount of a file, as far as it may concern the one who asks and was not shown before.
+    fn file(&self, name: &str, facts: &Statx) -> Result<Option<(FilePath, Option<u64>)>, ProcError> {
+        let device = Device { major: facts.stx_dev_major, minor: facts.stx_dev_minor };
+        let kind = FileType::from_raw_mode(facts.stx_mode.into());
+        let mount = match has_mount(facts) {
+            true => Some(facts.stx_mnt_id),
+            false if self.filter.regard(device, None, kind) == Regard::Whole => self.mount_of(name)?,
+            false => None,
+        };
+        let regard = self.filter.regard(device, mount, kind);
+        if regard == Regard::None || self.seen.has(facts, mount) {
+            return Ok(None);
+        }
+        let path = match regard {
+            // To look for the beginning of one that is too long takes a directory of others into use.
+            Regard::Path => self.short_path(name)?,
+            Regard::Whole | Regard::None => self.path(name)?,
+        };
+        // A descriptor that was closed or used for another file meanwhile has not shown this one.
+        if path.is_some() && matches!(self.facts(name), Ok(now) if key(&now, mount) == key(facts, mount)) {
+            self.seen.add(facts, mount);
+        }
+        let is_wanted = |path: &FilePath| regard == Regard::Whole || path.is_doubtful(Some(facts.stx_nlink));
+        Ok(path.filter(is_wanted).map(|path| (path, mount)))
     }
 
     /// What the cache knows will do: a network file system that is gone is not waited for.
@@ -335,10 +338,18 @@ impl<'a> Table<'a> {
         super::files::mount_id(&self.task.path(&format!("fdinfo/{name}")))
     }
 
-    /// The path of what a link leads to; none when it was closed or its process has ended.
+    /// The path of what a link leads to, or that of a directory above it; none when it was closed or its process has ended.
     fn path(&self, name: &str) -> Result<Option<FilePath>, ProcError> {
+        match self.short_path(name)? {
+            Some(FilePath::TooLong) => Ok(path_above(self.links.as_fd(), name)),
+            path => Ok(path),
+        }
+    }
+
+    /// The same as far as the kernel tells it in one call.
+    fn short_path(&self, name: &str) -> Result<Option<FilePath>, ProcError> {
         match rustix::fs::readlinkat(&self.links, name, Vec::with_capacity(256)) {
-            Err(Errno::NAMETOOLONG) => Ok(path_above(self.links.as_fd(), name)),
+            Err(Errno::NAMETOOLONG) => Ok(Some(FilePath::TooLong)),
             path => {
                 let path = task::unless_ended(path, &self.task.path(name))?;
                 Ok(path.map(CString::into_bytes).map(FilePath::Told))

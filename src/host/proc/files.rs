@@ -78,7 +78,7 @@ pub struct Use {
 }
 
 impl Use {
-    /// Whether its path may be that of another file, or of none.
+    /// Whether its path may be that of another file, or of none, though it is told.
     pub fn is_doubtful(&self) -> bool {
         self.path.is_doubtful(self.names)
     }
@@ -106,7 +106,7 @@ impl FilePath {
     pub fn is_doubtful(&self, names: Option<u32>) -> bool {
         match self {
             Self::Told(path) => path == b"/" || (path.ends_with(DELETED) && names != Some(0)),
-            Self::TooLong | Self::Untold => true,
+            Self::TooLong | Self::Untold => false,
         }
     }
 }
