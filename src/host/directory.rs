@@ -78,7 +78,23 @@ pub fn list(directory: BorrowedFd<'_>) -> rustix::io::Result<Vec<(CString, FileT
     Ok(names)
 }
 
-/// The same, one name after the other, through a descriptor that nobody has listed or will list.
+/// The first names in a directory, through a descriptor that nobody has listed or will list. The others are not read.
+pub fn first_names(directory: &OwnedFd, most: usize) -> rustix::io::Result<Vec<CString>> {
+    let mut buffer = [const { MaybeUninit::uninit() }; 16 << 10];
+    let mut entries = RawDir::new(directory, &mut buffer);
+    let mut names = Vec::new();
+    while names.len() < most
+        && let Some(entry) = entries.next()
+    {
+        let entry = entry?;
+        if entry.file_name() != c"." && entry.file_name() != c".." {
+            names.push(entry.file_name().to_owned());
+        }
+    }
+    Ok(names)
+}
+
+/// The same as [`list`], one name after the other, through a descriptor that nobody has listed or will list.
 pub fn list_once(directory: &OwnedFd, mut tell: impl FnMut(&CStr, FileType)) -> rustix::io::Result<()> {
     let mut buffer = [const { MaybeUninit::uninit() }; 16 << 10];
     let mut entries = RawDir::new(directory, &mut buffer);

@@ -1,7 +1,7 @@
 //! Files as they are seen in a file system that is made of others: an overlay shows inode and change time of what lies below it.
 
 use std::collections::VecDeque;
-use std::os::fd::{AsFd as _, AsRawFd as _, OwnedFd};
+use std::os::fd::{AsRawFd as _, OwnedFd};
 
 use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, Statx, StatxAttributes, StatxFlags};
 
@@ -79,15 +79,12 @@ pub fn listed(directory: &[u8], most: usize) -> Vec<(Vec<u8>, Print)> {
     let mut found: Vec<(Vec<u8>, Print)> =
         at(directory, b"").map(|print| (Vec::new(), print)).into_iter().collect();
     let mut todo = VecDeque::from([Vec::new()]);
-    while let Some(below) = todo.pop_front() {
+    while let Some(below) = todo.pop_front().filter(|_| found.len() < most) {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC | OFlags::NOFOLLOW;
         // A slash at the end leads through a link of /proc, which the directory itself may be.
         let path = [directory, b"/", below.as_slice()].concat();
         let Ok(opened) = rustix::fs::open(path, flags, Mode::empty()) else { continue };
-        for (name, _) in directory::list(opened.as_fd()).unwrap_or_default() {
-            if found.len() >= most {
-                return found;
-            }
+        for name in directory::first_names(&opened, most - found.len()).unwrap_or_default() {
             let Ok(facts) = facts(&opened, name.as_c_str()) else { continue };
             let slash: &[u8] = if below.is_empty() { b"" } else { b"/" };
             let path = [below.as_slice(), slash, name.to_bytes()].concat();

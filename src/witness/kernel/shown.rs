@@ -1,79 +1,147 @@
 //! What a file system that is made of others shows. Where the text of its mount does not lead to it any more, or there is no mount of it,
 //! that is all that tells whose files they are.
 
+use std::collections::BTreeSet;
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use super::backing::{Backed, Proof};
 use super::clues::Clue;
 use crate::host::patient;
 use crate::host::proc::files::{Manner, Use};
-use crate::host::proc::mountinfo::MountLine;
+use crate::host::proc::mountinfo::{Device, MountLine};
 use crate::host::proc::namespaces::Namespace;
 use crate::host::proc::prints::{self, Made, Print};
 
 /// How many files of one file system are looked for.
-const MOST: usize = 2048;
+pub(super) const MOST: usize = 2048;
 
 /// How many files of a layer are compared with what is seen in the overlay before it counts as not part of it. One is enough that
 /// nothing above it hides.
-const FEW: usize = 64;
+const FEW: usize = 16;
 
-/// How long a file system may take that is in no table. It can be one of a FUSE server that never answers.
+/// How many files are looked at in all overlays together, in one look. Anybody may mount thousands, of hundreds of layers each.
+pub(super) const MOST_OF_ALL: usize = 100_000;
+
+/// How long the first file system may take that does not answer: a FUSE server may be behind it. Each one after it has less time, so that
+/// all of them together take no more than twice as long.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// Where a mount is seen whose text proves nothing, and what of it is not explained by where that text leads now.
-pub(super) fn unexplained<'m, K>(
-    backed: &Backed<'_, 'm, K>,
-) -> Option<(&'m Namespace, &'m MountLine, Vec<Clue>)> {
+/// File systems that did not answer. They are not looked at again.
+static SILENT: Mutex<BTreeSet<Device>> = Mutex::new(BTreeSet::new());
+
+/// Looks at a file system; none when it does not answer.
+fn ask<T: Send + 'static>(device: Device, look: impl FnOnce() -> T + Send + 'static) -> Option<T> {
+    let silent = || SILENT.lock().unwrap_or_else(PoisonError::into_inner);
+    if silent().contains(&device) {
+        return None;
+    }
+    let count = u32::try_from(silent().len()).unwrap_or(u32::MAX).saturating_add(1);
+    let answer = patient::one(PATIENCE / count.saturating_mul(count), look);
+    if answer.is_none() {
+        tracing::debug!("the file system {}:{} does not answer", device.major, device.minor);
+        silent().insert(device);
+    }
+    answer
+}
+
+/// A mount whose text proves nothing, where it is seen, and what is seen in it.
+pub(super) struct Seen<'m> {
+    pub(super) namespace: &'m Namespace,
+    pub(super) mount: &'m MountLine,
+    pub(super) clues: Vec<Clue>,
+}
+
+/// What is seen in the mounts of which the text is not the whole truth.
+///
+/// Those of the first namespace come first, which no user can make up: how much is looked at has an end (I14).
+pub(super) fn beyond_text<'m, K>(mut all: Vec<Backed<'_, 'm, K>>) -> Vec<Seen<'m>> {
+    let first_seen = |backed: &Backed<'_, '_, K>| backed.seen.iter().map(|(namespace, _)| namespace.id).min();
+    all.sort_by_key(first_seen);
+    let mut left = MOST_OF_ALL;
+    all.iter().filter_map(|backed| look(backed, &mut left)).collect()
+}
+
+fn look<'m, K>(backed: &Backed<'_, 'm, K>, left: &mut usize) -> Option<Seen<'m>> {
     if backed.proof != Proof::Content {
         return None;
     }
-    // Something else may be mounted over it by now.
-    let (namespace, mount, top) = backed.seen.iter().find_map(|&(namespace, mount)| {
-        let top = prints::seen_by(namespace.window?, &mount.point);
-        (prints::device(&top) == Some(mount.device)).then_some((namespace, mount, top))
-    })?;
+    let (namespace, mount) = *backed.seen.iter().find(|(namespace, _)| namespace.window.is_some())?;
+    let top = prints::seen_by(namespace.window?, &mount.point);
     let layers = |ways: &Vec<(&Namespace, Vec<u8>)>| -> Vec<Vec<u8>> {
         ways.iter().filter_map(|(namespace, path)| Some(prints::seen_by(namespace.window?, path))).collect()
     };
-    let layers: Vec<Vec<Vec<u8>>> = backed.layers.iter().map(layers).collect();
-    let clues = match mount.kind.as_slice() {
-        b"erofs" => image(&top, &layers),
-        _ => directories(&top, &layers),
+    let shown = Shown {
+        top,
+        device: mount.device,
+        is_image: mount.kind == b"erofs",
+        layers: backed.layers.iter().map(layers).collect(),
+        left: *left,
     };
-    Some((namespace, mount, clues))
+    let (clues, still_left) = ask(mount.device, move || shown.beyond_text())?;
+    *left = still_left;
+    Some(Seen { namespace, mount, clues })
 }
 
-/// What an overlay shows that none of its layers has. Nothing, once something was seen of each of them.
-fn directories(top: &[u8], layers: &[Vec<Vec<u8>>]) -> Vec<Clue> {
-    let is_shown = |(below, print): &(Vec<u8>, Print)| prints::at(top, below) == Some(*print);
-    let is_part = |way: &Vec<u8>| {
-        // Of the topmost layer the directory itself is seen.
-        prints::at(way, b"").is_some_and(|print| prints::at(top, b"") == Some(print))
-            || prints::listed(way, FEW).iter().any(is_shown)
-    };
-    if layers.iter().all(|ways| ways.iter().any(is_part)) {
-        return Vec::new();
+/// A mount by the paths of its parts, as they are seen from here.
+struct Shown {
+    top: Vec<u8>,
+    device: Device,
+    is_image: bool,
+    layers: Vec<Vec<Vec<u8>>>,
+    /// How many files may be looked at yet.
+    left: usize,
+}
+
+impl Shown {
+    /// What is not proved to be explained by the layers, and how many files may be looked at after that.
+    fn beyond_text(mut self) -> (Vec<Clue>, usize) {
+        // Something else may be mounted over it by now.
+        if prints::device(&self.top) != Some(self.device) {
+            return (Vec::new(), self.left);
+        }
+        if self.is_image {
+            return (self.image(), self.left);
+        }
+        if self.is_explained() {
+            return (Vec::new(), self.left);
+        }
+        let shown = prints::listed(&self.top, MOST.min(self.left));
+        self.left -= shown.len().min(self.left);
+        (shown.into_iter().map(|(_, print)| Clue::Print(print)).collect(), self.left)
     }
-    let is_explained = |(below, print): &(Vec<u8>, Print)| {
-        layers.iter().flatten().any(|way| prints::at(way, below) == Some(*print))
-    };
-    let shown = prints::listed(top, MOST).into_iter();
-    shown.filter(|one| !is_explained(one)).map(|(_, print)| Clue::Print(print)).collect()
+
+    /// Whether something was seen of each layer.
+    fn is_explained(&mut self) -> bool {
+        let layers = std::mem::take(&mut self.layers);
+        layers.iter().all(|ways| ways.iter().any(|way| self.is_part(way)))
+    }
+
+    fn is_part(&mut self, way: &[u8]) -> bool {
+        self.left = self.left.saturating_sub(2);
+        // Of the topmost layer the directory itself is seen.
+        if prints::at(way, b"").is_some_and(|print| prints::at(&self.top, b"") == Some(print)) {
+            return true;
+        }
+        let of_layer = prints::listed(way, FEW.min(self.left));
+        self.left = self.left.saturating_sub(2 * of_layer.len());
+        let is_shown = |(below, print): &(Vec<u8>, Print)| prints::at(&self.top, below) == Some(*print);
+        of_layer.iter().any(is_shown)
+    }
+
+    /// The image of an EROFS is a file of its size.
+    fn image(&self) -> Vec<Clue> {
+        let Ok(Made::Erofs(size)) = prints::reached(&self.top).and_then(|top| prints::made(&top)) else {
+            return Vec::new();
+        };
+        let is_it = |way: &Vec<u8>| prints::blocks(way) == Some(size);
+        if self.layers.iter().flatten().any(is_it) { Vec::new() } else { vec![Clue::Blocks(size)] }
+    }
 }
 
-/// The image of an EROFS is a file of its size.
-fn image(top: &[u8], layers: &[Vec<Vec<u8>>]) -> Vec<Clue> {
-    let Ok(Made::Erofs(size)) = prints::reached(top).and_then(|top| prints::made(&top)) else {
-        return Vec::new();
-    };
-    let is_it = |way: &Vec<u8>| prints::blocks(way) == Some(size);
-    if layers.iter().flatten().any(is_it) { Vec::new() } else { vec![Clue::Blocks(size)] }
-}
-
-/// What somebody uses of a file system that is in no table: one that was unmounted while he was in it, or never mounted. None when it
-/// does not show files of others.
-pub(super) fn detached(seen: &Use) -> Option<Vec<Clue>> {
+/// What somebody uses of a file system that is in no table: one that was unmounted while he was in it, or never mounted. Of a directory
+/// it is the first files of the whole file system, at most `most`. None when it does not show files of others.
+pub(super) fn detached(seen: &Use, device: Device, most: usize) -> Option<Vec<Clue>> {
     let link = match seen.manner {
         Manner::WorkingDirectory => "cwd".to_owned(),
         Manner::RootDirectory => "root".to_owned(),
@@ -87,16 +155,14 @@ pub(super) fn detached(seen: &Use) -> Option<Vec<Clue>> {
     let look = move || -> rustix::io::Result<Option<Vec<Clue>>> {
         let file = prints::reached(&link)?;
         Ok(match prints::made(&file)? {
-            Made::Overlay => Some(prints::all_of(file, MOST)?.into_iter().map(Clue::Print).collect()),
+            Made::Overlay => Some(prints::all_of(file, most)?.into_iter().map(Clue::Print).collect()),
             Made::Erofs(size) => Some(vec![Clue::Blocks(size)]),
             Made::Other => None,
         })
     };
-    match patient::one(PATIENCE, look) {
-        Some(Ok(clues)) => clues,
+    match ask(device, look)? {
+        Ok(clues) => clues,
         // It was closed, or its process has ended.
-        Some(Err(_)) => Some(Vec::new()),
-        // A FUSE server that does not answer; the words of its command line are looked at.
-        None => None,
+        Err(_) => Some(Vec::new()),
     }
 }

@@ -27,7 +27,10 @@ pub(super) struct Scan<'a, K> {
     pub(super) served: Vec<(K, Use)>,
     pub(super) clues: BTreeMap<Clue, Suspect>,
     pub(super) files: Devices,
-    /// File systems in no table that show no others.
+    /// File systems in no table, and how many files of these may be looked at yet.
+    pub(super) whole: BTreeSet<Device>,
+    pub(super) left: usize,
+    /// Those that show no others.
     pub(super) plain: BTreeSet<Device>,
     /// The root directories of mounts at `/`.
     pub(super) roots: BTreeMap<u64, Option<(Device, u64)>>,
@@ -46,8 +49,8 @@ impl<'a, K: Ord + Clone> Scan<'a, K> {
     ) -> Self {
         let ways = Ways::new(places.devices().clone(), Box::new(Here));
         let (first, others, served, clues) = (BTreeMap::new(), Vec::new(), Vec::new(), BTreeMap::new());
-        let (plain, roots, tasks, sockets) =
-            (BTreeSet::new(), BTreeMap::new(), BTreeMap::new(), BTreeSet::new());
+        let (whole, plain, left) = (BTreeSet::new(), BTreeSet::new(), shown::MOST_OF_ALL);
+        let (roots, tasks, sockets) = (BTreeMap::new(), BTreeMap::new(), BTreeSet::new());
         Self {
             places,
             views,
@@ -58,6 +61,8 @@ impl<'a, K: Ord + Clone> Scan<'a, K> {
             served,
             clues,
             files,
+            whole,
+            left,
             plain,
             roots,
             tasks,
@@ -85,8 +90,17 @@ impl<'a, K: Ord + Clone> Scan<'a, K> {
 
     pub(super) fn detached(&mut self, seen: &Use) {
         let Some((device, _)) = seen.inode.filter(|(device, _)| !self.plain.contains(device)) else { return };
-        match shown::detached(seen) {
-            Some(clues) => self.suspect(clues, seen),
+        // The whole of a file system needs to be looked through once.
+        let most = if self.whole.insert(device) { shown::MOST.min(self.left) } else { 1 };
+        match shown::detached(seen, device, most) {
+            Some(clues) => {
+                self.left -= clues.len().min(self.left);
+                // That was one file, which shows nothing of the others.
+                if clues.len() <= 1 {
+                    self.whole.remove(&device);
+                }
+                self.suspect(clues, seen);
+            }
             None => {
                 self.plain.insert(device);
             }
@@ -121,12 +135,12 @@ impl<'a, K: Ord + Clone> Scan<'a, K> {
 
     /// What is seen in mounts whose text does not tell what they show.
     pub(super) fn doubtful_mounts(&mut self) {
-        for backed in backing::find(self.places, &self.ways, self.namespaces, &[]) {
-            // Volumes may lie on an overlay: they are seen in it because of that.
-            let is_home = backed.seen.iter().any(|(_, mount)| self.places.devices().contains(&mount.device));
-            let Some((namespace, mount, clues)) = shown::unexplained(&backed).filter(|_| !is_home) else {
-                continue;
-            };
+        let mut all = backing::find(self.places, &self.ways, self.namespaces, &[]);
+        // Volumes may lie on an overlay: they are seen in it because of that.
+        all.retain(|backed| {
+            !backed.seen.iter().any(|(_, mount)| self.places.devices().contains(&mount.device))
+        });
+        for shown::Seen { namespace, mount, clues } in shown::beyond_text(all) {
             for clue in clues {
                 let holder = || Suspect::Other(words::made_of_holder(namespace, mount));
                 self.clues.entry(clue).or_insert_with(holder);

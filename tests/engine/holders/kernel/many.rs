@@ -62,6 +62,26 @@ on_each_engine! {
         drop((relative, named));
     }
 
+    /// Layers that are others by now, so that what is seen in the overlays has to be compared with them; and many of them.
+    fn an_unprivileged_user_stops_nothing_with_overlays_that_take_long(engine: PrivateEngine) {
+        let _alone = alone();
+        engine.create_volume("one", &[]);
+        let script = r"
+            mount -t tmpfs none /mnt; mkdir /mnt/l /mnt/k; cd /mnt
+            for i in $(seq 100); do mkdir l/$i k/$i; (cd l/$i; touch $(seq -f $i-%g 20)); touch k/$i/x; layers=$layers:/mnt/l/$i; done
+            for i in $(seq 40); do mkdir $i; mount -t overlay o -o lowerdir=${layers#:} $i; done
+            mv l j; mv k l; echo ready; read x
+        ";
+        let overlays = as_nobody(script, &[]);
+        let volgc = Volgc::configured(&engine, KEEP_IN_QUARANTINE);
+        let begun = std::time::Instant::now();
+        let told = [volgc.ok(&["sweep"]), volgc.ok(&["sweep"])];
+        assert_eq!(engine.volume_names(), Vec::<String>::new(), "{told:?}");
+        let took = begun.elapsed();
+        assert!(took.as_secs() < 20, "{took:?}");
+        drop(overlays);
+    }
+
     /// Where every user may go to the volumes, the layer may be any of them: all are kept, and whoever keeps them is named.
     fn an_unprivileged_user_keeps_what_he_could_reach_and_is_named(engine: PrivateEngine) {
         let _alone = alone();
