@@ -245,7 +245,7 @@ impl<'a> Table<'a> {
             return Ok(None);
         }
         let path = match regard {
-            // To look for the beginning of one that is too long takes a directory of others into use.
+            // One that is too long says as little as `/`, and to look for its beginning takes a directory of others into use.
             Regard::Path => self.short_path(name)?,
             Regard::Whole | Regard::None => self.path(name)?,
         };

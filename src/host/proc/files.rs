@@ -78,7 +78,7 @@ pub struct Use {
 }
 
 impl Use {
-    /// Whether its path may be that of another file, or of none, though it is told.
+    /// Whether its path may be that of another file, or of none.
     pub fn is_doubtful(&self) -> bool {
         self.path.is_doubtful(self.names)
     }
@@ -102,11 +102,11 @@ pub const DELETED: &[u8] = b" (deleted)";
 impl FilePath {
     /// Whether a file with this path may lie elsewhere too, or nowhere near. Of one that was opened by handle (`open_by_handle_at(2)`),
     /// or has left what its mount shows since it was opened, the kernel tells `/` (`d_path`, Linux `fs/d_path.c`). One that was
-    /// unlinked may have other names; `names` is how many, where that is known.
+    /// unlinked may have other names; `names` is how many, where that is known. One that is too long may be that of a file that has left.
     pub fn is_doubtful(&self, names: Option<u32>) -> bool {
         match self {
             Self::Told(path) => path == b"/" || (path.ends_with(DELETED) && names != Some(0)),
-            Self::TooLong | Self::Untold => false,
+            Self::TooLong | Self::Untold => true,
         }
     }
 }

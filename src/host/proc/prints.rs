@@ -59,14 +59,28 @@ pub fn seen_by(task: Task, path: &[u8]) -> Vec<u8> {
 /// What is at `below` in a directory, itself and not what it points to; none when nothing can be seen there.
 #[expect(clippy::disallowed_methods, reason = "what cannot be seen is the same as no other file")]
 pub fn at(directory: &[u8], below: &[u8]) -> Option<Print> {
-    facts(CWD, [directory, b"/", below].concat()).as_ref().map(Print::of).ok()
+    facts(CWD, child(directory, below)).as_ref().map(Print::of).ok()
 }
 
-/// The device of what is at a path; none when nothing can be seen there.
+fn child(directory: &[u8], below: &[u8]) -> Vec<u8> {
+    if below.is_empty() { directory.to_vec() } else { [directory, b"/", below].concat() }
+}
+
+/// What is at a path that a proof can be made of: a file with other names may be in other directories.
+#[expect(clippy::disallowed_methods, reason = "what cannot be seen proves nothing")]
+pub fn proof_at(directory: &[u8], below: &[u8]) -> Option<Print> {
+    let facts = facts(CWD, child(directory, below)).ok()?;
+    let is_directory = FileType::from_raw_mode(facts.stx_mode.into()) == FileType::Directory;
+    (is_directory || facts.stx_nlink == 1).then(|| Print::of(&facts))
+}
+
+/// Whether what is at a path is a directory of this device, or none at all: a file of an overlay may have the device of its layer.
 #[expect(clippy::disallowed_methods, reason = "what cannot be seen is on no device that is looked for")]
-pub fn device(path: &[u8]) -> Option<Device> {
-    let facts = facts(CWD, path).ok()?;
-    Some(Device { major: facts.stx_dev_major, minor: facts.stx_dev_minor })
+pub fn is_on(path: &[u8], device: Device) -> bool {
+    facts(CWD, path).is_ok_and(|facts| {
+        let is_directory = FileType::from_raw_mode(facts.stx_mode.into()) == FileType::Directory;
+        !is_directory || device == Device { major: facts.stx_dev_major, minor: facts.stx_dev_minor }
+    })
 }
 
 /// The first files at and below a directory by their paths from there, the upper ones first; its own is empty. At most `most`.
@@ -81,9 +95,7 @@ pub fn listed(directory: &[u8], most: usize) -> Vec<(Vec<u8>, Print)> {
     let mut todo = VecDeque::from([Vec::new()]);
     while let Some(below) = todo.pop_front().filter(|_| found.len() < most) {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC | OFlags::NOFOLLOW;
-        // A slash at the end leads through a link of /proc, which the directory itself may be.
-        let path = [directory, b"/", below.as_slice()].concat();
-        let Ok(opened) = rustix::fs::open(path, flags, Mode::empty()) else { continue };
+        let Ok(opened) = rustix::fs::open(child(directory, &below), flags, Mode::empty()) else { continue };
         for name in directory::first_names(&opened, most - found.len()).unwrap_or_default() {
             let Ok(facts) = facts(&opened, name.as_c_str()) else { continue };
             let slash: &[u8] = if below.is_empty() { b"" } else { b"/" };
@@ -132,7 +144,7 @@ pub fn all_of(file: OwnedFd, most: usize) -> rustix::io::Result<Vec<Print>> {
         return Ok(vec![Print::of(&found)]);
     }
     let top = top(file)?;
-    let path = format!("/proc/self/fd/{}", top.as_raw_fd());
+    let path = format!("/proc/self/fd/{}/.", top.as_raw_fd());
     Ok(listed(path.as_bytes(), most).into_iter().map(|(_, print)| print).collect())
 }
 
@@ -154,5 +166,10 @@ fn top(directory: OwnedFd) -> rustix::io::Result<OwnedFd> {
 fn facts(directory: impl rustix::fd::AsFd, path: impl rustix::path::Arg) -> rustix::io::Result<Statx> {
     let flags =
         AtFlags::SYMLINK_NOFOLLOW | AtFlags::NO_AUTOMOUNT | AtFlags::STATX_DONT_SYNC | AtFlags::EMPTY_PATH;
-    rustix::fs::statx(directory, path, flags, StatxFlags::TYPE | StatxFlags::INO | StatxFlags::CTIME)
+    rustix::fs::statx(
+        directory,
+        path,
+        flags,
+        StatxFlags::TYPE | StatxFlags::INO | StatxFlags::NLINK | StatxFlags::CTIME,
+    )
 }

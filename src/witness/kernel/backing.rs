@@ -40,14 +40,12 @@ pub(super) struct Backed<'a, 'm, K> {
 
 /// What proves that a text leads today to what it led to when it was mounted. A link in it may have been changed since, a mount taken
 /// away, a directory renamed, a process have ended; and of a layer that was given as a descriptor the kernel tells no path at all.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Proof {
     /// Its names: all of it is in the store of an engine, under some that are given once.
     Names,
     /// What is seen in it.
     Content,
-    /// Nothing: part of it lies with a server of NFS or FUSE, which may never answer whoever looks into it.
-    Nothing,
 }
 
 /// Every such file system in these namespaces. `bases` are the namespaces in which administrators and engines mount things: our own,
@@ -129,7 +127,7 @@ impl<'a, 'm, K: Ord> Look<'a, 'm, '_, K> {
 
     fn layer(&mut self, ways: Vec<(&'m Namespace, Vec<u8>)>) {
         if ways.is_empty() || !ways.iter().all(|(_, path)| is_in_store(path)) {
-            self.backed.proof = self.backed.proof.max(Proof::Content);
+            self.backed.proof = Proof::Content;
         }
         self.backed.layers.push(ways);
     }
@@ -167,7 +165,7 @@ impl<'a, 'm, K: Ord> Look<'a, 'm, '_, K> {
                     let key = self.places.holding(gone.device, &gone.path);
                     self.claims(is_seen || !leads_where_it_is).extend(key);
                 }
-                Lead::Foreign => self.backed.proof = Proof::Nothing,
+                Lead::Foreign => {}
                 Lead::Unknown => continue,
             }
             is_unknown = false;
@@ -253,14 +251,14 @@ fn above(path: &[u8]) -> impl Iterator<Item = &[u8]> {
     super::places::upwards(path).skip(1)
 }
 
-/// Where engines keep layers, under an ID that is used once.
-const STORES: [&[u8]; 3] = [b"overlay2", b"overlay", b"l"];
-
-/// Whether a path is that of a layer in the store of an engine: below an ID, or a number of containerd. No volume is in one.
+/// Whether a path is that of a layer in the store of an engine: `overlay2/ID/diff`, or `snapshots/NUMBER/fs` of containerd. No volume is
+/// in one.
 fn is_in_store(path: &[u8]) -> bool {
     let parts: Vec<Vec<u8>> = names(path).collect();
-    let is_layer = |[store, name]: &[Vec<u8>; 2]| {
-        (STORES.contains(&store.as_slice()) && is_id(name)) || (store == b"snapshots" && is_number(name))
+    let is_layer = |[store, name, content]: &[Vec<u8>; 3]| match (store.as_slice(), content.as_slice()) {
+        (b"overlay2" | b"overlay", b"diff") => is_id(name),
+        (b"snapshots", b"fs") => is_number(name),
+        _ => false,
     };
     parts.array_windows().any(is_layer) && parts.iter().all(|name| name != b"volumes")
 }

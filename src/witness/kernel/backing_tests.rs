@@ -156,11 +156,10 @@ fn the_store_of_an_engine_proves_a_layer_and_anything_else_has_to_be_seen() {
     let id = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
     let store = "/var/lib/docker/overlay2";
     for (options, expected) in [
-        (
-            format!("lowerdir={store}/l/{id}:{store}/{id}/diff,upperdir={store}/{id}-init/diff,workdir=/w"),
-            Proof::Names,
-        ),
+        (format!("lowerdir={store}/{id}/diff,upperdir={store}/{id}-init/diff,workdir=/w"), Proof::Names),
         ("lowerdir=/c/snapshots/1/fs".to_owned(), Proof::Names),
+        // As snapper and backups have them.
+        ("lowerdir=/mnt/snapshots/1/snapshot".to_owned(), Proof::Content),
         ("lowerdir=/x".to_owned(), Proof::Content),
         (format!("lowerdir={store}/{id}/diff:/x"), Proof::Content),
         (format!("lowerdir={store}/1/diff"), Proof::Content),
@@ -176,14 +175,14 @@ fn the_store_of_an_engine_proves_a_layer_and_anything_else_has_to_be_seen() {
     }
     let served = "3 1 0:7 / /nfs rw - nfs host:/x rw\n";
     let table = format!("{HOST}{served}2 1 0:99 / /m rw - overlay overlay rw,lowerdir=/nfs/x:/x\n");
-    assert_eq!(proof(&table).0, Proof::Nothing);
+    assert_eq!(proof(&table).0, Proof::Content);
     // A relative layer is a guess, which those of an engine prove by themselves.
     let relative = |lower: &str, at: &str| {
         format!("{HOST}2 1 0:99 / {at}/m rw - overlay overlay rw,lowerdir={lower},upperdir=up,workdir=work\n")
     };
     assert_eq!(proof(&relative("low:1", "/srv")), (Proof::Content, vec![1, 0, 1]));
     let merged = format!(
-        "{HOST}2 1 0:99 / {store}/{id}/merged rw - overlay overlay rw,lowerdir=l/{id},upperdir={id}/diff,workdir=1/w\n"
+        "{HOST}2 1 0:99 / {store}/merged rw - overlay overlay rw,lowerdir={id}-init/diff,upperdir={id}/diff,workdir=1/w\n"
     );
     assert_eq!(proof(&merged), (Proof::Names, vec![1, 1]));
 }

@@ -97,7 +97,7 @@ impl Shown {
     /// What is not proved to be explained by the layers, and how many files may be looked at after that.
     fn beyond_text(mut self) -> (Vec<Clue>, usize) {
         // Something else may be mounted over it by now.
-        if prints::device(&self.top) != Some(self.device) {
+        if !prints::is_on(&self.top, self.device) {
             return (Vec::new(), self.left);
         }
         if self.is_image {
@@ -111,10 +111,14 @@ impl Shown {
         (shown.into_iter().map(|(_, print)| Clue::Print(print)).collect(), self.left)
     }
 
-    /// Whether something was seen of each layer.
+    /// Whether something was seen of each layer, and no two of them are one.
     fn is_explained(&mut self) -> bool {
         let layers = std::mem::take(&mut self.layers);
-        layers.iter().all(|ways| ways.iter().any(|way| self.is_part(way)))
+        let mut proved = BTreeSet::new();
+        layers.iter().all(|ways| {
+            let part = ways.iter().find(|way| self.is_part(way));
+            part.and_then(|way| prints::at(way, b"")).is_some_and(|print| proved.insert(print))
+        })
     }
 
     fn is_part(&mut self, way: &[u8]) -> bool {
@@ -125,7 +129,7 @@ impl Shown {
         }
         let of_layer = prints::listed(way, FEW.min(self.left));
         self.left = self.left.saturating_sub(2 * of_layer.len());
-        let is_shown = |(below, print): &(Vec<u8>, Print)| prints::at(&self.top, below) == Some(*print);
+        let is_shown = |(below, print): &(Vec<u8>, Print)| prints::proof_at(&self.top, below) == Some(*print);
         of_layer.iter().any(is_shown)
     }
 

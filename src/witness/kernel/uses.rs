@@ -134,7 +134,8 @@ fn judge<K: Ord + Clone>(views: &Views<'_, K>, filter: &Filter, seen: &Use) -> O
                 (held, inode().filter(|_| seen.is_doubtful()), None)
             }
         },
-        (_, FilePath::TooLong | FilePath::Untold) => (views.shown_by(seen.mount), None, None),
+        // It lies in what its mount shows, or has left that.
+        (_, FilePath::TooLong | FilePath::Untold) => (views.shown_by(seen.mount), inode(), None),
     };
     let held: Vec<K> = held.into_iter().cloned().collect();
     let is_something = !held.is_empty() || clue.is_some() || open.is_some();

@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use harness::{on_each_engine, wait_until};
+use harness::{NO_GRACE, Volgc, on_each_engine, wait_until};
 
 use super::{Holding, Mounted, Several, mount, program, run};
 
@@ -27,6 +27,27 @@ on_each_engine! {
         several.assert_kept("(found in it: _data/moved");
         engine.docker(&["rm", "-f", "opened", "worked-in"]);
         several.assert_go();
+    }
+
+    /// Deeper than the kernel can tell.
+    fn a_deep_directory_that_was_moved_into_a_volume_while_a_container_is_in_it_keeps_it(engine: PrivateEngine) {
+        let name = "n".repeat(200);
+        let script = format!("mkdir -p /m/top; cd /m/top; for i in $(seq 30); do mkdir {name}; cd {name}; done; echo ready; sleep 1000");
+        for volume in ["canary", "from", "to"] {
+            engine.create_volume(volume, &[]);
+        }
+        let from = engine.volume_data("from").join("sub");
+        let bind = format!("{}:/m", from.display());
+        fs::create_dir(&from).unwrap();
+        engine.docker(&["run", "-d", "--name", "deep", "-v", &bind, "bb", "sh", "-c", &script]);
+        wait_until("it is ready", || engine.docker(&["logs", "deep"]).contains("ready"));
+        fs::rename(from.join("top"), engine.volume_data("to").join("top")).unwrap();
+        let volgc = Volgc::configured(&engine, NO_GRACE);
+        let told = [(); 4].map(|()| volgc.ok(&["sweep"]));
+        assert_eq!(engine.volume_names(), ["from", "to"], "{told:?}");
+        assert_eq!(volgc.entries(), Vec::<serde_json::Value>::new());
+        engine.docker(&["rm", "-f", "deep"]);
+        assert_eq!(volgc.run(&["quarantine", "to"]).status, Some(0));
     }
 
     /// Opened by handle, as NFS-Ganesha and CRIU do, through the whole disk and through a part of it; bound from there; and known by a

@@ -22,6 +22,7 @@ on_each_engine! {
     /// What was written down when it was mounted means something else by now.
     fn an_overlay_whose_layer_has_another_path_by_now_keeps_it(engine: PrivateEngine) {
         let mut several = Several::new(&engine);
+        engine.create_volume("links", &[]);
         let mut all = Vec::new();
         for (name, script) in [
             ("link", "ln -s $d $w/l; mount -t overlay o -o lowerdir=$w/l:$w/e $w/m; ln -sfn $w/other $w/l"),
@@ -32,6 +33,10 @@ on_each_engine! {
             ("beside", "mkdir $d/l $d/u $d/k $w/l $w/u $w/k; touch $d/u/p $w/l/x; cd $d; mount -t overlay o -o lowerdir=l,upperdir=u,workdir=k $w/m"),
             ("empty", "mkdir $d/u $d/k $w/u $w/k; touch $w/u/x; cd $d; mount -t overlay o -o lowerdir=$w/e,upperdir=u,workdir=k $w/m"),
             ("id", "i=0123456789abcdef0123456789abcdef; mkdir $d/$i; touch $d/$i/x; cd $d; mount -t overlay o -o lowerdir=$i:$w/e $w/m"),
+            // What its text leads to by now is part of it, too, or has the same files.
+            ("layer", "ln -s $d $w/l; mount -t overlay o -o lowerdir=$w/l:$w/e $w/m; ln -sfn $w/e $w/l"),
+            ("snapshot", "mkdir -p $d/../../links/s; cp -al $d $d/../../links/s/1; rm $d/../../links/s/1/PG_VERSION; ln -s $d $w/l; mount -t overlay o -o lowerdir=$w/l:$w/e $w/m; ln -sfn $d/../../links/s/1 $w/l"),
+            ("numbered", "mkdir -p $w/snapshots/1 $w/snapshots/2; touch $w/snapshots/2/x; mount --bind $d $w/snapshots/1; mount -t overlay o -o lowerdir=$w/snapshots/1:$w/snapshots/2 $w/m; umount $w/snapshots/1"),
             // Several file systems: the inodes that it shows have the number of each in them.
             ("xino", "mkdir $w/t; mount -t tmpfs t $w/t; mkdir $w/t/u $w/t/k; ln -s $d $w/l; mount -t overlay o -o xino=on,lowerdir=$w/e:$w/l,upperdir=$w/t/u,workdir=$w/t/k $w/m; umount -l $w/t; ln -sfn $w/other $w/l"),
         ] {
