@@ -12,7 +12,7 @@ use harness::recording::Recording;
 on_each_engine! {
     fn a_report_replaces_the_file_and_asks_with_get_alone(engine: PrivateEngine) {
         let volgc = scene(&engine);
-        volgc.ok(&["sweep"]);
+        volgc.sweep_twice();
         let proxy = Recording::start(&engine.dir().join("p"), &engine.socket());
         volgc.config(&CONFIG.replace("{socket}", &proxy.socket().display().to_string()));
         let dir = engine.dir().join("collector");
