@@ -67,11 +67,12 @@ on_each_engine! {
         assert!(forgotten <= ran, "{forgotten:?} of the {ran:?} that it ran");
     }
 
-    /// Two days off are no two days of watching, for a volume as for an entry.
+    /// Days off are no days of watching, for a volume as for an entry.
     fn a_service_on_a_host_that_was_off_counts_none_of_that_time(engine: PrivateEngine) {
         engine.create_volume("db", &[]);
         engine.create_volume("aside", &[]);
-        let config = CONFIG.replace("4s", "40h").replace("1h", "40h").replace("\"quarantine\"", "\"enforce\"");
+        let grace = harness::grace_of_a_host_that_was_off();
+        let config = CONFIG.replace("4s", &grace).replace("\"1h\"", &format!("\"{grace}\"")).replace("\"quarantine\"", "\"enforce\"");
         let volgc = Volgc::configured(&engine, &config);
         volgc.ok(&["quarantine", "aside"]);
         serve(&volgc, 2);

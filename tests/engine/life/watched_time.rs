@@ -117,7 +117,8 @@ on_each_engine! {
     fn a_host_that_was_off_watched_nothing(engine: PrivateEngine) {
         engine.create_volume("db", &[]);
         engine.create_volume("aside", &[]);
-        let config = SECONDS.replace("4s", "40h").replace("1h", "40h").replace("\"quarantine\"", "\"enforce\"");
+        let grace = harness::grace_of_a_host_that_was_off();
+        let config = SECONDS.replace("4s", &grace).replace("\"1h\"", &format!("\"{grace}\"")).replace("\"quarantine\"", "\"enforce\"");
         let volgc = Volgc::configured(&engine, &config);
         volgc.ok(&["quarantine", "aside"]);
         volgc.sweep_twice();

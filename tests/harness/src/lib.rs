@@ -54,7 +54,7 @@ pub use engine::{Builder, PrivateEngine, Version, project};
 pub use lane::in_full;
 pub use rest::{Gate, Resting};
 pub use takedown::{left_behind, take_down};
-pub use told::{text, wait_until};
+pub use told::{grace_of_a_host_that_was_off, text, wait_until};
 pub use tree::{fill, tree_digest, tree_listing};
 pub use unmount::unmount;
 pub use volgc::{Output, Volgc, program};

@@ -24,16 +24,12 @@ impl Volgc {
         self.ok(&["sweep"]);
     }
 
-    /// Lets the ledger's last sweep be two days ago, in another boot: the host was off meanwhile. Says what may count of that, how long
-    /// this machine has been up.
+    /// Lets the ledger's last sweep be long ago, in another boot: the host was off meanwhile, for a day more than twice as long as this
+    /// machine has been up. Says what may count of that: how long it has been up.
     #[track_caller]
     pub fn host_was_off(&self) -> Duration {
-        let uptime = fs::read_to_string("/proc/uptime").unwrap_or_default();
-        let uptime =
-            uptime.split(' ').next().and_then(|seconds| seconds.parse().ok()).map(Duration::from_secs_f64);
-        let uptime = uptime.unwrap_or_else(|| panic!("cannot read /proc/uptime"));
-        assert!(uptime < Duration::from_hours(24), "this machine has been up for too long for this test");
-        let last = (chrono::Utc::now() - Duration::from_hours(48)).to_rfc3339();
+        let (uptime, off) = (uptime(), longer_than_up());
+        let last = (chrono::Utc::now() - off).to_rfc3339();
         let change = "UPDATE meta SET last_sweep_boot_id = 'the boot before', last_sweep_at = ?1";
         let changed = rusqlite::Connection::open(self.state_dir().join("ledger.db"))
             .and_then(|ledger| ledger.execute(change, [last]));
@@ -142,4 +138,26 @@ pub fn wait_until(what: &str, mut holds: impl FnMut() -> bool) {
         assert!(Instant::now() < deadline, "two minutes went by without: {what}");
         sleep(Duration::from_millis(20));
     }
+}
+
+/// How long this machine has been up.
+#[track_caller]
+fn uptime() -> Duration {
+    let uptime = fs::read_to_string("/proc/uptime").unwrap_or_default();
+    let uptime =
+        uptime.split(' ').next().and_then(|seconds| seconds.parse().ok()).map(Duration::from_secs_f64);
+    uptime.unwrap_or_else(|| panic!("cannot read /proc/uptime"))
+}
+
+/// How long a host is off in [`Volgc::host_was_off`].
+#[track_caller]
+fn longer_than_up() -> Duration {
+    2 * uptime() + Duration::from_hours(24)
+}
+
+/// A grace period, as the configuration has it, that is over when all the time counts for which a host was off, and not when only the
+/// time counts for which it was up.
+#[track_caller]
+pub fn grace_of_a_host_that_was_off() -> String {
+    format!("{}h", longer_than_up().as_secs() / 3600 - 4)
 }
