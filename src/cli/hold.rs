@@ -160,7 +160,7 @@ pub(super) async fn release(context: &Context<'_>, arguments: &ReleaseArguments)
     Ok(Exit::Done)
 }
 
-/// What is to come for what is not held any more. The release is done whether or not that can be told.
+/// What the next sweeps will do with what was released. A failed look is said, and takes nothing back: the release is done.
 async fn to_come(context: &Context<'_>, released: &[HoldTarget]) -> String {
     let seen = async {
         let (settings, _) = context.settings()?;

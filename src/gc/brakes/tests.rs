@@ -73,7 +73,7 @@ fn directories_that_are_others_by_now_are_refused_until_acknowledged() {
         "acknowledged, or the first sweep"
     );
     assert_eq!(words(&here(None), &ledger(places(2))), Vec::<&str>::new(), "another brake tells of that");
-    // Of another engine it is told, and of its directories nothing is expected.
+    // The brake of another engine tells of that; nothing is expected of that engine's directories.
     let other = EngineFacts { id: "B".to_owned(), ..here(places(3)) };
     assert_eq!(words(&other, &ledger(places(2))), ["other_engine"]);
     // But for what is noted in the quarantine itself.

@@ -1,5 +1,5 @@
-//! Requests that the engine takes long for. Each is waited for with patience, and a dead plugin makes every one of them slow: so whoever
-//! waits is told once what for.
+//! Requests that the engine takes long for. Each is waited for with patience, and a dead plugin makes every one of them slow: so volgc
+//! says once which answer it waits for.
 
 use std::future::Future;
 use std::sync::Arc;

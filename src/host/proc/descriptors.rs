@@ -82,7 +82,8 @@ pub enum Reach {
 enum Regard {
     /// All of it.
     Whole,
-    /// Whether its path is the truth: it was opened through a mount that shows nothing of what is asked for, but may have left it since.
+    /// Its path alone. The mount that it was opened through shows nothing of what is asked for, but the file may have left that mount's
+    /// directory since, and then the kernel tells no path.
     Path,
     /// Nothing.
     None,

@@ -17,7 +17,7 @@ const INODE_BITS: u64 = (1 << 56) - 1;
 const OVERLAY: rustix::fs::FsWord = 0x794c_7630;
 const EROFS: rustix::fs::FsWord = 0xe0f5_e1e2;
 
-/// How far up the top of a file system is looked for.
+/// How many directories [`top`] climbs at most.
 const MOST_LEVELS: usize = 4096;
 
 /// What tells a file from all others, whatever it is seen through.
