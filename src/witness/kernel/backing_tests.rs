@@ -57,7 +57,8 @@ fn each<T>(tables: &[&str], tell: impl Fn(Backed<'_, '_, &'static str>) -> T) ->
     let places = Places::new(&targets);
     let ways = Ways::new(places.devices().clone(), Box::new(Disk));
     let bases: Vec<&Namespace> = namespaces.iter().take(1).collect();
-    find(&places, &ways, &namespaces, &bases).into_iter().map(tell).collect()
+    let host = Host { namespaces: &bases, is_followed: true };
+    find(&places, &ways, &namespaces, host).into_iter().map(tell).collect()
 }
 
 /// `certain KEYS` and `unknown TEXT` of each file system, in the order of their devices.
