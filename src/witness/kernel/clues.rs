@@ -133,6 +133,8 @@ fn ends_with(whole: &[u8], end: &[u8]) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
     use crate::host::proc::mountinfo::Device;
 
@@ -207,5 +209,53 @@ mod tests {
         let socket = |path: &str| Hit { is_plain: false, is_socket: true, ..regular(1, path, 8) };
         assert_eq!(fit(socket("_data/deep/x.sock")), Some(2));
         assert_eq!(fit(socket("_data/images/disk")), None);
+    }
+
+    fn any_print() -> impl Strategy<Value = Print> {
+        (0..3_u64, 0..3_i128, 0..2_i128, proptest::option::of(0..2_i128), 0..2_u64, any::<bool>()).prop_map(
+            |(inode, changed_at, modified_at, born_at, size, is_directory)| Print {
+                inode,
+                changed_at,
+                modified_at,
+                born_at,
+                size,
+                is_directory,
+            },
+        )
+    }
+
+    fn any_clue() -> impl Strategy<Value = Clue> {
+        let path = || prop_oneof![Just(b"/a/x".to_vec()), Just(b"x".to_vec()), Just(b"/".to_vec())];
+        prop_oneof![
+            (0..3_u64).prop_map(Clue::Inode),
+            any_print().prop_map(Clue::Print),
+            any_print().prop_map(Clue::Copy),
+            path().prop_map(Clue::Plain),
+            (path(), 0..2_u64).prop_map(|(path, size)| Clue::Content(path, size)),
+            (0..3_u64).prop_map(Clue::Blocks),
+            path().prop_map(Clue::Socket),
+        ]
+    }
+
+    proptest! {
+        /// And what a walk passes on is all that one clue alone would have made it pass on.
+        #[test]
+        fn a_clue_that_is_added_frees_no_file(
+            clues in proptest::collection::vec(any_clue(), 1..6),
+            print in any_print(),
+            (is_plain, is_socket) in any::<(bool, bool)>(),
+            blocks in 0..3_u64,
+        ) {
+            let top = Place { device: Device { major: 8, minor: 1 }, path: b"/v".to_vec() };
+            let hit = Hit { print, path: b"a/x".to_vec(), blocks, is_plain, is_socket, image: None };
+            let all = Clues::new(&clues);
+            for clue in &clues {
+                let alone = Clues::new(std::slice::from_ref(clue));
+                prop_assert!(alone.fit(&top, &hit).is_none() || all.fit(&top, &hit).is_some());
+                prop_assert!(all.wanted().inodes.is_superset(&alone.wanted().inodes));
+                prop_assert!(all.wanted().files.is_superset(&alone.wanted().files));
+                prop_assert!(all.wanted().directories.is_superset(&alone.wanted().directories));
+            }
+        }
     }
 }
