@@ -140,11 +140,15 @@ impl<'a, 'm, K: Ord> Look<'a, 'm, '_, K> {
         if relative.is_empty() {
             return;
         }
+        // Where nothing shows a namespace whole, any directory seems to have them.
+        let store = absolute.iter().find_map(|layer| store_of(layer));
         if let Some(ways) = self.base_of(&relative, &absolute) {
             for (layer, (place, way)) in relative.iter().zip(ways) {
                 self.claim(&place, true);
                 if !is_work(layer) {
-                    self.layer(layer, &place.path, way.into_iter().collect());
+                    let beside = store.map(|store| join(store, layer));
+                    let whole = beside.unwrap_or_else(|| place.path.clone());
+                    self.layer(layer, &whole, way.into_iter().collect());
                 }
             }
         } else {
@@ -160,8 +164,10 @@ impl<'a, 'm, K: Ord> Look<'a, 'm, '_, K> {
     fn layer(&mut self, layer: &[u8], whole: &[u8], ways: Vec<(&'m Namespace, Vec<u8>)>) {
         if ways.is_empty() || !ways.iter().all(|(_, path)| is_in_store(path)) {
             self.backed.proof = Proof::Content;
-            let was_in_store = ways.is_empty() && (is_in_store(whole) || is_short(whole));
-            self.backed.is_open |= !was_in_store && !self.is_explained(layer);
+            let is_of_engine = |path: &[u8]| is_in_store(path) || is_short(path);
+            let is_led = !ways.is_empty() && ways.iter().all(|(_, path)| is_of_engine(path));
+            let is_settled = is_led || (is_of_engine(whole) && (ways.is_empty() || !layer.starts_with(b"/")));
+            self.backed.is_open |= !is_settled && !self.is_explained(layer);
         }
         let is_data =
             self.backed.seen.first().is_some_and(|(_, mount)| mount.data.iter().any(|data| data == layer));
@@ -300,6 +306,11 @@ fn is_in_store(path: &[u8]) -> bool {
         _ => false,
     };
     parts.array_windows().any(is_layer) && parts.iter().all(|name| name != b"volumes")
+}
+
+/// The store of an engine that a path leads into.
+fn store_of(path: &[u8]) -> Option<&[u8]> {
+    super::places::upwards(path).find(|above| is_in_store(above)).and_then(|layer| above(layer).nth(1))
 }
 
 /// Whether a path is the short name of a layer, `overlay2/l/ID`.

@@ -224,3 +224,27 @@ fn files_and_branches_are_references() {
         assert_eq!(found(&[&mount(&line)]), [expected], "{line}");
     }
 }
+
+#[test]
+fn a_layer_in_the_store_of_an_engine_leaves_nothing_open_wherever_it_is_seen() {
+    let is_open = |line: &str| {
+        let table = format!("{HOST}2 1 0:99 / {line}\n");
+        each(&[HOST, &table], |backed| backed.is_open).into_iter().any(|is_open| is_open)
+    };
+    for line in [
+        "/m rw - overlay overlay rw,lowerdir=l/ABCDEFGHIJKLMNOPQRSTUVWXYZ:l/BBCDEFGHIJKLMNOPQRSTUVWXYZ,upperdir=/var/lib/docker/overlay2/abcdef0123456789abcdef/diff,workdir=/var/lib/docker/overlay2/abcdef0123456789abcdef/work",
+        "/m rw - overlay overlay rw,lowerdir=/gone/snapshots/7/fs:/gone/snapshots/8/fs",
+        "/m rw - overlay overlay rw,lowerdir=/gone/overlay/l/ABCDEFGHIJKLMNOPQRSTUVWXYZ",
+        "/usr ro - overlay overlay ro,lowerdir=/run/systemd/sysext/meta:/run/systemd/sysext/one",
+    ] {
+        assert!(!is_open(line), "{line}");
+    }
+    for line in [
+        "/m rw - overlay overlay rw,lowerdir=/srv/low,upperdir=/srv/up,workdir=/srv/work",
+        "/m rw - overlay overlay rw,lowerdir=/gone/one:/gone/two",
+        "/m rw - overlay overlay rw,lowerdir=/var/lib/docker/volumes/x/_data/snapshots/7/fs",
+        "/m rw - overlay overlay rw,lowerdir=one:two",
+    ] {
+        assert!(is_open(line), "{line}");
+    }
+}
