@@ -27,7 +27,10 @@ on_each_engine! {
         assert!(line(&story, "to be deleted").contains("not in mode"), "{story}");
         assert_eq!(line(&story, "way back"), format!("volgc restore {entry}"));
         // All but the last digit is enough, and what both begin with is not.
-        assert_eq!(volgc.ok(&["explain", &entry[..entry.len() - 1]]), volgc.ok(&["explain", &entry]));
+        let shorter = volgc.ok(&["explain", &entry[..entry.len() - 1]]);
+        for topic in ["entry", "volume", "where", "way back"] {
+            assert_eq!(line(&shorter, topic), line(&story, topic));
+        }
         let both = volgc.run(&["explain", &entry[..4]]);
         assert_eq!(both.status, Some(2), "{both:?}");
         assert!(both.stderr.contains("several entries") && both.stderr.contains(&volgc.entry_id_of("other")), "{both:?}");
