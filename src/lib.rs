@@ -63,6 +63,7 @@
 //!   with GET alone.
 //! - **I11** A name used again never inherits the old volume's clock, hold or quarantine.
 //! - **I12** Every volume in every plan has a typed reason; every change is in the history, with who held it last.
+//! - **I13** A live name, one that the engine knows, never leads to data that is being deleted.
 //! - **I14** One thing that cannot be known holds what it may concern, and nothing else. A single odd container, mount, name or
 //!   volume never stops the report, nor the collection of what it cannot concern; when it must, one sentence names it and the way
 //!   out.

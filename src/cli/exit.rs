@@ -173,6 +173,7 @@ fn of_step(error: &StepError) -> Exit {
             | QuarantineError::NotTheSame { .. } => of_quarantine(error),
         },
         StepError::Swap { source, .. } => of_step(source),
+        StepError::Shared(error) => of_step(error),
         StepError::Engine(_)
         | StepError::Ledger(_)
         | StepError::Deletion(_)

@@ -8,12 +8,13 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
 use super::ledger::ClockReading;
+use super::protocol::Phase;
 use super::reference::LastHolder;
 use super::touched::{Manner, Reads, Touched};
 use super::volume::{Class, DirectoryIdentity, VolumeName};
 
 /// The version of the manifest format that this program writes, and the newest it reads.
-pub const MANIFEST_VERSION: u32 = 1;
+pub const MANIFEST_VERSION: u32 = 2;
 
 /// The name of an entry's directory: `[0-9a-z-]`, made by us.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -70,7 +71,11 @@ impl fmt::Display for EntryId {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", tag = "state")]
 pub enum EntryState {
-    /// The data is being renamed here; the engine has not been asked to forget the volume. Undone by recovery.
+    /// The link is being put in the place of the data; see [`super::protocol`].
+    Linking,
+    /// The engine may have been asked to forget the volume.
+    Forgetting,
+    /// By volgc 0.1: the data is being renamed here; the engine has not been asked to forget the volume. Undone by recovery.
     Moving,
     /// The engine may have been asked to forget the volume, and its answer is not known (I5).
     InDoubt {
@@ -101,6 +106,8 @@ impl EntryState {
     /// The stable word used in JSON, tables and logs.
     pub fn word(&self) -> &'static str {
         match self {
+            Self::Linking => "linking",
+            Self::Forgetting => "forgetting",
             Self::Moving => "moving",
             Self::InDoubt { .. } => "in_doubt",
             Self::Quarantined => "quarantined",
@@ -116,7 +123,26 @@ impl EntryState {
     pub fn is_in_place(&self) -> bool {
         match self {
             Self::InPlace | Self::InPlaceInDoubt { .. } => true,
-            Self::Moving | Self::InDoubt { .. } | Self::Quarantined | Self::Restoring { .. } => false,
+            Self::Linking
+            | Self::Forgetting
+            | Self::Moving
+            | Self::InDoubt { .. }
+            | Self::Quarantined
+            | Self::Restoring { .. } => false,
+        }
+    }
+
+    /// How far the move has come, where it is one of [`super::protocol`].
+    pub fn phase(&self) -> Option<Phase> {
+        match self {
+            Self::Linking => Some(Phase::Linking),
+            Self::Forgetting => Some(Phase::Forgetting),
+            Self::Quarantined => Some(Phase::Quarantined),
+            Self::Moving
+            | Self::InDoubt { .. }
+            | Self::Restoring { .. }
+            | Self::InPlace
+            | Self::InPlaceInDoubt { .. } => None,
         }
     }
 }

@@ -254,7 +254,9 @@ fn reason_against_delete(situation: Situation<'_>, id: &EntryId, by_hand: bool) 
     match manifest.state {
         EntryState::Quarantined => {}
         EntryState::InPlace => return reason_against_end(situation, manifest, by_hand),
-        EntryState::Moving
+        EntryState::Linking
+        | EntryState::Forgetting
+        | EntryState::Moving
         | EntryState::InDoubt { .. }
         | EntryState::Restoring { .. }
         | EntryState::InPlaceInDoubt { .. } => return Some(("I5", "its move is not finished")),

@@ -46,7 +46,9 @@ impl Manifest {
             | EntryState::InPlaceInDoubt { in_doubt_since, asked_directly } => {
                 (!asked_directly).then(|| by_wall_clock(in_doubt_since))?
             }
-            EntryState::Moving
+            EntryState::Linking
+            | EntryState::Forgetting
+            | EntryState::Moving
             | EntryState::Quarantined
             | EntryState::Restoring { .. }
             | EntryState::InPlace => self.name_unsafe_until?,

@@ -244,7 +244,9 @@ impl LedgerState {
             EntryState::Quarantined => name_in_use,
             // Its name is its own; see `is_wanted_in_place`. What still holds it then only passes by.
             EntryState::InPlace => !inventory.references(&entry.manifest.name).is_empty(),
-            EntryState::Moving
+            EntryState::Linking
+            | EntryState::Forgetting
+            | EntryState::Moving
             | EntryState::InDoubt { .. }
             | EntryState::Restoring { .. }
             | EntryState::InPlaceInDoubt { .. } => true,

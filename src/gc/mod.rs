@@ -46,6 +46,7 @@ pub mod orphans;
 pub mod passing;
 pub mod plan;
 pub mod policy;
+pub mod protocol;
 pub mod reference;
 pub mod spoken;
 pub mod touched;

@@ -290,7 +290,9 @@ impl LedgerState {
         let is_restored_to = |name: &VolumeName| {
             let restoring_to = |entry: &&Manifest| match &entry.state {
                 EntryState::Restoring { restoring_to } => restoring_to == name,
-                EntryState::Moving
+                EntryState::Linking
+                | EntryState::Forgetting
+                | EntryState::Moving
                 | EntryState::InDoubt { .. }
                 | EntryState::Quarantined
                 | EntryState::InPlace

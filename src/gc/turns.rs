@@ -4,6 +4,7 @@
 use std::collections::VecDeque;
 
 use super::verdict::Step;
+use super::volume::VolumeName;
 
 /// The steps that are due, and those that only the limit puts off.
 #[must_use]
@@ -17,6 +18,19 @@ impl Turns {
     /// Steps in the order in which they are taken, and those in line behind them, the next one first.
     pub(super) fn new(steps: Vec<Step>, in_line: Vec<Step>) -> Self {
         Self { steps: steps.into(), in_line: in_line.into() }
+    }
+
+    /// The volumes that come next and go with the one before them, at most so many.
+    pub fn next_volumes(&mut self, most: usize, goes_with: impl Fn(&VolumeName) -> bool) -> Vec<VolumeName> {
+        let mut volumes = Vec::new();
+        while volumes.len() < most
+            && let Some(Step::Quarantine(name)) = self.steps.front()
+            && goes_with(name)
+        {
+            volumes.push(name.clone());
+            self.steps.pop_front();
+        }
+        volumes
     }
 
     /// A step was left: it used up nothing, and the next in line of its kind has its turn at once.
@@ -41,7 +55,6 @@ impl Iterator for Turns {
 mod tests {
     use super::*;
     use crate::gc::entry::EntryId;
-    use crate::gc::volume::VolumeName;
 
     fn volume(text: &str) -> Step {
         Step::Quarantine(VolumeName::new(text).unwrap())

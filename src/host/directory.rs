@@ -3,9 +3,9 @@
 
 use std::ffi::{CStr, CString, OsString};
 use std::mem::MaybeUninit;
-use std::os::fd::{BorrowedFd, OwnedFd};
+use std::os::fd::{AsRawFd as _, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStringExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, RawDir, Statx, StatxAttributes, StatxFlags};
 use rustix::io::Errno;
@@ -164,6 +164,25 @@ pub fn c_name(name: &str) -> rustix::io::Result<CString> {
 /// A file name as it is shown: bytes that are no UTF-8 are replaced.
 pub fn shown(name: &CStr) -> String {
     OsString::from_vec(name.to_bytes().to_vec()).to_string_lossy().into_owned()
+}
+
+/// How the top of a tree looks: what changes when something is made or removed there, and not when it is renamed itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Looks {
+    modified: (i64, i64),
+    links: u64,
+}
+
+/// How a directory looks now.
+pub fn looks(directory: BorrowedFd<'_>) -> rustix::io::Result<Looks> {
+    let stat = rustix::fs::fstat(directory)?;
+    Ok(Looks { modified: (stat.st_mtime, stat.st_mtime_nsec.try_into().unwrap_or(0)), links: stat.st_nlink })
+}
+
+/// Where it is, as this process sees it.
+pub fn path(directory: BorrowedFd<'_>) -> rustix::io::Result<PathBuf> {
+    let text = rustix::fs::readlink(format!("/proc/self/fd/{}", directory.as_raw_fd()), Vec::new())?;
+    Ok(PathBuf::from(OsString::from_vec(text.into_bytes())))
 }
 
 fn wanted() -> StatxFlags {

@@ -5,7 +5,7 @@
 //! `kill` (SIGKILL to itself), `delay:MILLISECONDS`, `wait:FIFO` (until a test has opened that FIFO and closed it again), or an
 //! error: `ENOSPC`, `EIO`, `EROFS`, `EXDEV`, `EBUSY`, `EACCES`.
 //!
-//! `VOLGC_FAULT` also takes `SETTING=NUMBER`: a limit that is too large to be reached in a test; see [`Setting`].
+//! `VOLGC_FAULT`, and `VOLGC_SETTINGS` beside it, also take `SETTING=NUMBER`: a limit that is too large to be reached in a test; see [`Setting`].
 
 use rustix::io::Errno;
 
@@ -24,6 +24,8 @@ pub enum Setting {
     Settled,
     /// From which depth on directories are moved to the top before they are deleted.
     DeleteLevels,
+    /// With 1 whoever answers counts as the engine itself, so that a program of a test can stand for one.
+    EngineIsDirect,
     /// With 1 the kernel witness sees nothing, so that tests can show what the others see without it.
     KernelIsBlind,
 }
@@ -38,6 +40,7 @@ impl Setting {
             Self::LookPatience => "look.patience",
             Self::Settled => "recovery.settled",
             Self::DeleteLevels => "delete.levels",
+            Self::EngineIsDirect => "engine.is_direct",
             Self::KernelIsBlind => "witness.kernel_is_blind",
         }
     }
@@ -64,6 +67,8 @@ macro_rules! points {
 points! {
     /// Before the quarantine directory is made.
     QuarantineMakeDirectory = "quarantine.make_directory",
+    /// Before that directory gets its mode.
+    QuarantineMode = "quarantine.mode",
     /// Before the docker root is synced, which names it.
     QuarantineSync = "quarantine.sync",
     /// Before the lock file is opened, and made where there is none.
@@ -72,6 +77,8 @@ points! {
     LockWrite = "lock.write",
     /// Before an entry's directory is made.
     EntryMakeDirectory = "entry.make_directory",
+    /// Before that directory gets its mode.
+    EntryMode = "entry.mode",
     /// Before a manifest's temporary file is made.
     ManifestMake = "manifest.make",
     /// Before a manifest is written into its temporary file.
@@ -98,18 +105,46 @@ points! {
     ManifestOverwrite = "manifest.overwrite",
     /// Before that is synced.
     ManifestOverwriteSync = "manifest.overwrite_sync",
-    /// Before the data is renamed into the quarantine.
-    TakeRename = "take.rename",
-    /// Before what was exchanged for the data right before that rename is renamed back.
-    TakeUndo = "take.undo",
-    /// Before both directories of that rename are synced.
-    TakeSync = "take.sync",
-    /// Before the evidence is asked for again, the data being in the quarantine.
-    TakeAskAgain = "take.ask_again",
+    /// Before the link is made in the entry.
+    LinkMake = "link.make",
+    /// Before it is synced.
+    LinkSync = "link.sync",
+    /// Before `_data` is exchanged with it.
+    ExchangeSwap = "exchange.swap",
+    /// Before the time of the data's last change is set again, where the file system took the exchange for one.
+    ExchangeTimes = "exchange.times",
+    /// Before the exchange is synced.
+    ExchangeSync = "exchange.sync",
+    /// Before the evidence is asked for again, the link being in the place of the data.
+    LookAgain = "exchange.look_again",
+    /// Before the data is renamed to where the link does not lead.
+    HideRename = "hide.rename",
+    /// Before that is synced.
+    HideSync = "hide.sync",
     /// Before the engine is asked to forget the volume.
     EngineDelete = "engine.delete",
     /// After the engine's answer, before it is written down.
     EngineDeleted = "engine.deleted",
+    /// Before the engine is asked whether it knows a name.
+    AskName = "engine.ask_name",
+    /// Before the data is renamed to where the link leads.
+    ShowRename = "show.rename",
+    /// Before that is synced.
+    ShowSync = "show.sync",
+    /// Before `_data` is exchanged back.
+    ExchangeBack = "exchange.back",
+    /// Before the link of a volume that the engine has forgotten is removed.
+    LinkTakeAway = "link.take_away",
+    /// Before the directory and the link of a volume are made anew that the engine took for one.
+    LinkLeadBack = "link.lead_back",
+    /// Before the link is made in that directory.
+    LinkLeadBackMake = "link.lead_back_make",
+    /// Before both are synced.
+    LinkLeadBackSync = "link.lead_back_sync",
+    /// Before it is made durable that the names of forgotten volumes are gone.
+    NamesSync = "exchange.names_sync",
+    /// Before a link that is in no volume's place is removed.
+    DropLink = "drop.link",
     /// Before the data is renamed back.
     PutBackRename = "put_back.rename",
     /// Before both directories of that rename are synced.
@@ -176,10 +211,6 @@ points! {
     RemoveEmptyVolume = "recovery.remove_empty_volume",
     /// Before its removal is synced.
     SyncEmptyVolume = "recovery.sync_empty_volume",
-    /// Before the engine is asked again whether it lists a directory that it did not, the data being in the quarantine.
-    UnlistedAskAgain = "unlisted.ask_again",
-    /// Before the engine is asked once more, the emptied directory being gone.
-    UnlistedAskLast = "unlisted.ask_last",
     /// Before the engine is asked to remove a volume in place.
     EngineRemove = "engine.remove",
     /// After its answer to that, before it is written down.
@@ -282,7 +313,10 @@ mod armed {
 
     fn orders() -> &'static Orders {
         static ORDERS: OnceLock<Orders> = OnceLock::new();
-        ORDERS.get_or_init(|| std::env::var("VOLGC_FAULT").map_or_else(|_| Vec::new(), |text| parse(&text)))
+        ORDERS.get_or_init(|| {
+            let texts = ["VOLGC_FAULT", "VOLGC_SETTINGS"].map(std::env::var);
+            texts.into_iter().flatten().flat_map(|text| parse(&text)).collect()
+        })
     }
 
     /// What a setting is set to, if it is.

@@ -95,7 +95,7 @@ impl Mover<'_> {
         let at = clock::read()?;
         let doubt = EntryState::InPlaceInDoubt { in_doubt_since: at.wall, asked_directly };
         let in_doubt = self.set_ordered(manifest, doubt, at)?;
-        let refused = match self.last_look(manifest).await {
+        let refused = match self.last_look_in_place(manifest).await {
             Ok(None) => None,
             Ok(Some(why)) => Some(Ok(Begun::Kept(why))),
             Err(error) => Some(Err(error)),
@@ -132,7 +132,7 @@ impl Mover<'_> {
         }
     }
 
-    async fn last_look(&self, manifest: &Manifest) -> Result<Option<String>, StepError> {
+    async fn last_look_in_place(&self, manifest: &Manifest) -> Result<Option<String>, StepError> {
         fault::at(Point::InPlaceAskAgain)
             .map_err(|source| StepError::Fault { action: "asking for the evidence again", source })?;
         let identity = VolumeIdentity::Directory(manifest.volume_directory);

@@ -285,6 +285,8 @@ fn bind_entry(
 ) -> Result<(), QuarantineError> {
     match manifest.state {
         EntryState::Quarantined
+        | EntryState::Linking
+        | EntryState::Forgetting
         | EntryState::Moving
         | EntryState::InDoubt { .. }
         | EntryState::Restoring { .. } => {}

@@ -2,20 +2,25 @@
 
 mod at_rest;
 pub mod delete;
+mod earlier;
+mod evidence;
 mod forget;
+mod hearing;
 pub mod heed;
 pub mod in_place;
 pub mod lineage;
 pub mod look;
 pub mod mover;
+mod moves;
 mod obstacles;
+mod on_disk;
 pub mod outcome;
 pub mod quarantine;
 pub mod recover;
 pub mod replace;
 pub mod restore;
 mod steps;
-pub mod unlisted;
+mod wave;
 mod written;
 
 use std::collections::BTreeSet;

@@ -84,6 +84,9 @@ pub enum StepError {
         /// Where the other volume is.
         consequence: String,
     },
+    /// One failure of many steps that were taken together.
+    #[error(transparent)]
+    Shared(#[from] Arc<StepError>),
     /// The situation forbids it; the sentence says what to do.
     #[error("{0}")]
     Refused(String),
@@ -98,6 +101,7 @@ impl StepError {
             }
             Self::Quarantine(_) | Self::Deletion(_) | Self::Refused(_) => self.is_without_room(),
             Self::Swap { source, .. } => source.concerns_all(),
+            Self::Shared(error) => error.concerns_all(),
         }
     }
 
@@ -114,6 +118,7 @@ impl StepError {
             | Self::Fault { .. }
             | Self::Refused(_) => false,
             Self::Swap { source, .. } => source.is_without_room(),
+            Self::Shared(error) => error.is_without_room(),
         }
     }
 }

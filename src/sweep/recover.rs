@@ -4,18 +4,14 @@
 use std::time::Duration;
 
 use super::delete::remember_name;
-use super::forget::WayBack;
 use super::mover::{Mover, StepError};
-use super::quarantine::{Quarantined, held_by, is_plain};
+use super::moves::{Move, Reason, damage};
 use crate::gc::entry::{Entry, EntryState, Manifest};
 use crate::gc::history::Happening;
-use crate::gc::volume::{Class, Unmovable, VolumeName};
-use crate::host::clock;
-use crate::host::engine::wire;
+use crate::gc::protocol::Outcome;
+use crate::gc::volume::{Unmovable, VolumeName};
 use crate::host::fault::{self, Setting};
-use crate::host::ledger::Written;
 use crate::host::pulse;
-use crate::host::quarantine::QuarantineError;
 
 /// How long an engine that answers may take to notice that nobody waits for the answer to a DELETE. It takes connections in
 /// order, so by its first answer it has the DELETE in hand; by the second, this much later, the DELETE is either dropped (moby
@@ -44,23 +40,42 @@ pub enum Recovered {
     Unresolved(String),
 }
 
+/// An entry and what became of it.
+pub type Recovery = (Manifest, Result<Recovered, StepError>);
+
 impl Mover<'_> {
     /// Recovers every unfinished entry. A failure with one does not keep the others from being recovered.
-    pub async fn recover(&mut self) -> Result<Vec<(Manifest, Result<Recovered, StepError>)>, StepError> {
+    pub async fn recover(&mut self) -> Result<Vec<Recovery>, StepError> {
         self.check_engine().await?;
         self.quarantine.drop_empty_entries()?;
-        let mut results = Vec::new();
         let entries = self.quarantine.entries()?;
-        if entries.iter().any(is_in_doubt) {
-            // One wait for all of them: its first answer, and after a while its last one.
+        if entries.iter().any(may_be_ordered) {
+            // I5: one wait for all of them: its first answer, and after a while its last one.
             self.engine.reading().info().await?;
             tokio::time::sleep(settled()).await;
         }
+        let (mut moves, mut results) = (Vec::new(), Vec::new());
         for entry in entries {
             let Entry::Known(manifest) = entry else { continue };
             pulse::beat();
             let result = match &manifest.state {
-                EntryState::Quarantined | EntryState::InPlace => continue,
+                EntryState::InPlace => continue,
+                // Of these only one to which a link leads again has anything to recover.
+                EntryState::Quarantined => match self.quarantine.is_led_to(&self.volumes, &manifest) {
+                    Ok(false) => continue,
+                    Ok(true) => {
+                        moves.push(Move::recovery(*manifest));
+                        continue;
+                    }
+                    Err(error) => Err(error.into()),
+                },
+                EntryState::Linking | EntryState::Forgetting => match self.observe(&manifest.name) {
+                    Ok(_) => {
+                        moves.push(Move::recovery(*manifest));
+                        continue;
+                    }
+                    Err(error) => Err(error),
+                },
                 EntryState::Moving => self.recover_moving(&manifest).await,
                 EntryState::InDoubt { .. } => self.recover_in_doubt(&manifest).await,
                 EntryState::InPlaceInDoubt { .. } => self.recover_in_place(&manifest).await,
@@ -68,147 +83,34 @@ impl Mover<'_> {
                     self.recover_restoring(&manifest, restoring_to).await
                 }
             };
-            if let Err(error) = &result {
+            results.push((*manifest, result));
+        }
+        self.carry(&mut moves).await;
+        results.extend(moves.into_iter().filter_map(|moved| self.recovered(moved)));
+        for (manifest, result) in &results {
+            if let Err(error) = result {
                 tracing::warn!(entry = manifest.entry.as_str(), volume = manifest.name.as_str(), %error, "recovery failed");
             }
-            results.push((*manifest, result));
         }
         Ok(results)
     }
 
-    /// The engine was never asked to forget the volume.
-    async fn recover_moving(&mut self, manifest: &Manifest) -> Result<Recovered, StepError> {
-        if self.quarantine.data_facts(&manifest.entry)?.is_none() {
-            // The rename was not done, or was undone: the volume has its data.
-            self.quarantine.sync_put_back(&self.volumes, manifest)?;
-            self.end_undone(manifest)?;
-            return Ok(Recovered::Undone);
-        }
-        match self.engine.reading().volume(&manifest.name).await? {
-            Some(told) => self.put_back_or_keep(manifest, &told).await,
-            None => self.engine_lost_it(manifest).await,
-        }
-    }
-
-    /// The engine lists the volume; its data goes back unless the name is another volume's by now.
-    async fn put_back_or_keep(
-        &mut self,
-        manifest: &Manifest,
-        told: &wire::Volume,
-    ) -> Result<Recovered, StepError> {
-        if is_plain(told) {
-            if self.observe(&manifest.name)?.directory.is_none() {
-                // The engine took a directory for a volume that was removed since; see `commit_unlisted`.
-                self.place(manifest, &manifest.name).await?;
-                return Ok(Recovered::Restored);
+    /// What the recovery of a move came to; none where there was nothing to do.
+    fn recovered(&self, moved: Move<'_>) -> Option<Recovery> {
+        let (manifest, _, _, outcome) = moved.into_end();
+        let result = match outcome {
+            Outcome::AtRest => return None,
+            Outcome::Quarantined => Ok(Recovered::Committed),
+            Outcome::Undone(_) => Ok(Recovered::Undone),
+            Outcome::Left(Reason::Failure(error)) | Outcome::Unfinished(Reason::Failure(error)) => Err(error),
+            Outcome::Left(why) | Outcome::Unfinished(why) | Outcome::InDoubt(why) => {
+                Ok(Recovered::Unresolved(why.to_string()))
             }
-            match self.quarantine.put_back(&self.volumes, manifest) {
-                Ok(()) => {
-                    self.end_undone(manifest)?;
-                    return Ok(Recovered::Undone);
-                }
-                Err(QuarantineError::Exists { .. } | QuarantineError::NotTheSame { .. }) => {}
-                Err(error) => return Err(error.into()),
+            Outcome::Damaged(names) => {
+                Ok(Recovered::Unresolved(format!("{}: {}", self.shown(&manifest.entry), damage(names))))
             }
-        }
-        // The name runs on other data: this data is in quarantine, and the plan says so.
-        self.commit(manifest)?;
-        Ok(Recovered::Committed)
-    }
-
-    /// The engine does not know the volume although it was never asked to forget it: it never did, or from 29.4 on it dropped a
-    /// volume without `_data` when it started. When something still wants the volume it is restored, else it is in quarantine.
-    pub(super) async fn engine_lost_it(&mut self, manifest: &Manifest) -> Result<Recovered, StepError> {
-        let held = self.held().await?;
-        let wanted = held.volumes.contains_key(&manifest.name) || held.entries.contains_key(&manifest.entry);
-        if wanted && manifest.class == Class::Unlisted && self.put_back_unlisted(manifest)? {
-            return Ok(Recovered::Undone);
-        }
-        self.quarantine.remove_empty_volume_directory(&self.volumes, &manifest.name)?;
-        if !wanted {
-            return self.commit_unlisted(manifest).await;
-        }
-        self.commit(manifest)?;
-        let manifest = self.quarantine.manifest(&manifest.entry)?;
-        self.restore(&manifest, &manifest.name.clone()).await?;
-        Ok(Recovered::Restored)
-    }
-
-    /// What the engine does not list goes back as it was, when its directory is there still.
-    fn put_back_unlisted(&mut self, manifest: &Manifest) -> Result<bool, StepError> {
-        if self.observe(&manifest.name)?.directory.is_none() {
-            return Ok(false);
-        }
-        match self.quarantine.put_back(&self.volumes, manifest) {
-            Ok(()) => {
-                self.end_undone(manifest)?;
-                Ok(true)
-            }
-            Err(QuarantineError::Exists { .. } | QuarantineError::NotTheSame { .. }) => Ok(false),
-            Err(error) => Err(error.into()),
-        }
-    }
-
-    /// I5: the engine may have been asked, and may still do it. Going forward is always safe, because the data is out of its
-    /// reach; going back needs proof that no DELETE can come any more.
-    async fn recover_in_doubt(&mut self, manifest: &Manifest) -> Result<Recovered, StepError> {
-        if self.quarantine.data_facts(&manifest.entry)?.is_none() {
-            // The engine had refused, and the data was put back.
-            self.quarantine.sync_put_back(&self.volumes, manifest)?;
-            self.end_undone(manifest)?;
-            return Ok(Recovered::Undone);
-        }
-        let Some(told) = self.engine.reading().volume(&manifest.name).await? else {
-            self.quarantine.remove_empty_volume_directory(&self.volumes, &manifest.name)?;
-            self.commit(manifest)?;
-            return Ok(Recovered::Committed);
         };
-        if !self.is_still_its_husk(manifest, &told)? {
-            self.commit(manifest)?;
-            return Ok(Recovered::Committed);
-        }
-        let late_order = manifest.late_order_until(&clock::read()?);
-        let way_back = if late_order.is_none() { WayBack::Open } else { WayBack::Closed };
-        let holder =
-            self.held().await?.volumes.get(&manifest.name).and_then(|held| held.first()).map(held_by);
-        let objection = match holder {
-            Some(holder) => Some(holder),
-            None => self.lying_beside(manifest)?,
-        };
-        match (objection, way_back) {
-            (None, _) => Ok(match self.forget(manifest.clone(), way_back).await? {
-                Quarantined::Done(_) => Recovered::Committed,
-                Quarantined::Left(_) => Recovered::Undone,
-                Quarantined::InDoubt(_, why) => Recovered::Unresolved(why),
-            }),
-            (Some(_), WayBack::Open) => self.put_back_or_keep(manifest, &told).await,
-            (Some(objection), WayBack::Closed) => Ok(Recovered::Unresolved(format!(
-                "{objection}, but an order to forget it went through a proxy and may still arrive; its data is kept in {}, and a \
-                 sweep puts it back one hour after the order",
-                self.shown(&manifest.entry)
-            ))),
-        }
-    }
-
-    /// The volume has its data: the entry goes when the history says so.
-    fn end_undone(&mut self, manifest: &Manifest) -> Result<(), StepError> {
-        if self.record_end(Happening::RolledBack, manifest, "its move had been interrupted")? == Written::Now
-        {
-            self.quarantine.drop_entry(&manifest.entry)?;
-        }
-        Ok(())
-    }
-
-    /// Whether the engine still lists the very volume whose data is in the entry, without data.
-    pub(super) fn is_still_its_husk(
-        &self,
-        manifest: &Manifest,
-        told: &wire::Volume,
-    ) -> Result<bool, StepError> {
-        let seen = self.observe_data(&manifest.name)?;
-        Ok(is_plain(told)
-            && seen.data.is_none()
-            && seen.directory.is_some_and(|facts| facts.identity.is_same_inode(&manifest.volume_directory)))
+        Some((manifest, result))
     }
 
     /// What the engine would remove with the emptied directory of a volume: somebody put it there since that was looked at.
@@ -259,11 +161,17 @@ impl Mover<'_> {
     }
 }
 
-fn is_in_doubt(entry: &Entry) -> bool {
+/// Whether an order of an earlier run may be on its way.
+fn may_be_ordered(entry: &Entry) -> bool {
     match entry {
-        Entry::Known(manifest) => {
-            matches!(manifest.state, EntryState::InDoubt { .. } | EntryState::InPlaceInDoubt { .. })
-        }
+        Entry::Known(manifest) => match manifest.state {
+            EntryState::Forgetting | EntryState::InDoubt { .. } | EntryState::InPlaceInDoubt { .. } => true,
+            EntryState::Linking
+            | EntryState::Moving
+            | EntryState::Quarantined
+            | EntryState::Restoring { .. }
+            | EntryState::InPlace => false,
+        },
         Entry::Deleting(_) | Entry::Damaged { .. } => false,
     }
 }

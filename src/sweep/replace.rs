@@ -123,7 +123,7 @@ impl Sweeper<'_> {
             let why = format!("volume {name} cannot be replaced, as it cannot be moved: {}", why.sentence());
             return Err(StepError::Refused(why).into());
         }
-        match self.mover(root, &look, directory)?.quarantine_volume(volume, true, None).await? {
+        match self.mover(root, &look, directory)?.quarantine_volume(volume, true).await? {
             Quarantined::Done(entry) => Ok(Some(entry)),
             Quarantined::Left(why) | Quarantined::InDoubt(_, why) => {
                 Err(StepError::Refused(format!("volume {name} cannot be replaced: {why}")).into())

@@ -75,7 +75,7 @@ impl Mover<'_> {
         let refuse = |why: String| Err(StepError::Refused(why));
         match &manifest.state {
             EntryState::Quarantined => {}
-            EntryState::InDoubt { .. } => {
+            EntryState::Forgetting | EntryState::InDoubt { .. } => {
                 return refuse(format!(
                     "entry {} is in doubt: the engine may still remove what is under its name. Run `volgc sweep` to resolve \
                      it, then restore",
@@ -88,7 +88,7 @@ impl Mover<'_> {
                     manifest.entry
                 ));
             }
-            EntryState::Moving | EntryState::Restoring { .. } => {
+            EntryState::Linking | EntryState::Moving | EntryState::Restoring { .. } => {
                 return refuse(format!(
                     "entry {} is unfinished ({}); run `volgc sweep`, which finishes or undoes it",
                     manifest.entry,

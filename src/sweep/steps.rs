@@ -7,12 +7,13 @@ use super::delete::{self, Begun, BegunDeletion, Finished};
 use super::look::Look;
 use super::mover::StepError;
 use super::obstacles::Surveys;
-use super::quarantine::Quarantined;
-use super::{Done, SweepError, Sweeper};
-use crate::gc::entry::Entry;
+use super::quarantine::{Planned, Quarantined};
+use super::{Done, SweepError, Sweeper, wave};
+use crate::gc::entry::{Entry, EntryId};
 use crate::gc::plan::Order;
 use crate::gc::turns::Turns;
 use crate::gc::verdict::Step;
+use crate::gc::volume::VolumeName;
 use crate::host::ledger::LedgerError;
 use crate::host::pulse;
 use crate::host::quarantine::QuarantineDir;
@@ -50,6 +51,24 @@ fn frees_space(step: &Step, look: &Look) -> bool {
     )
 }
 
+/// Whether a volume can be moved.
+fn is_movable(name: &VolumeName, look: &Look) -> bool {
+    look.observation.inventory.volume(name).is_some_and(|volume| volume.unmovable.is_empty())
+}
+
+fn became(
+    name: VolumeName,
+    result: Result<Quarantined, StepError>,
+    done: impl FnOnce(VolumeName, EntryId) -> Done,
+) -> Done {
+    match result {
+        Ok(Quarantined::Done(entry)) => done(name, entry),
+        Ok(Quarantined::Left(why)) => Done::Left(name, why),
+        Ok(Quarantined::InDoubt(entry, why)) => Done::InDoubt(name, entry, why),
+        Err(error) => Done::Failed(format!("quarantine of volume {name}"), error),
+    }
+}
+
 /// What the steps of a pass are taken by, under the lock.
 pub(super) struct Pass<'a> {
     pub(super) order: &'a Order,
@@ -69,7 +88,7 @@ pub(super) struct Walks {
 }
 
 impl Sweeper<'_> {
-    /// Takes the steps, each in its turn.
+    /// Takes the steps, each in its turn; volumes that are next to each other go into quarantine together.
     pub(super) async fn take(&mut self, mut turns: Turns, pass: &Pass<'_>) -> Result<Taken, SweepError> {
         let mut taken = Taken::default();
         // Why nothing is moved from here on.
@@ -84,55 +103,81 @@ impl Sweeper<'_> {
                 continue;
             }
             pulse::beat();
-            let outcome = match self.carry_out(step.clone(), pass).await? {
-                Carried::Begun(deletion) => {
-                    taken.begun.push(deletion);
-                    continue;
+            let carried = match &step {
+                Step::Quarantine(name) if is_movable(name, pass.look) => {
+                    let mut together = vec![name.clone()];
+                    together
+                        .extend(turns.next_volumes(wave::TOGETHER - 1, |name| is_movable(name, pass.look)));
+                    self.quarantine_together(together, pass).await?
                 }
-                Carried::Done(outcome) => outcome,
+                Step::Quarantine(_) | Step::Release(_) | Step::Delete(_) => {
+                    let carried = self.carry_out(step.clone(), pass).await?;
+                    vec![(step, carried)]
+                }
             };
-            if outcome.is_left() {
-                turns.pass_on(&step);
-            }
-            if let Done::Failed(what, error) = &outcome {
-                tracing::error!(%error, "{what} failed");
-                if error.is_without_room() {
-                    halt = Some(format!("nothing is moved without room: {error}"));
+            for (step, carried) in carried {
+                let outcome = match carried {
+                    Carried::Begun(deletion) => {
+                        taken.begun.push(deletion);
+                        continue;
+                    }
+                    Carried::Done(outcome) => outcome,
+                };
+                if outcome.is_left() {
+                    turns.pass_on(&step);
                 }
+                if let Done::Failed(what, error) = &outcome {
+                    tracing::error!(%error, "{what} failed");
+                    if error.is_without_room() {
+                        halt = Some(format!("nothing is moved without room: {error}"));
+                    }
+                }
+                taken.done.push(outcome);
             }
-            taken.done.push(outcome);
             halt = halt.or_else(|| self.ledger.blocked().map(no_moves));
         }
         Ok(taken)
+    }
+    /// Quarantines volumes that can be moved, all at once.
+    async fn quarantine_together(
+        &mut self,
+        names: Vec<VolumeName>,
+        pass: &Pass<'_>,
+    ) -> Result<Vec<(Step, Carried)>, SweepError> {
+        let look = pass.look;
+        let (mut planned, mut ended) = (Vec::new(), Vec::new());
+        for name in names {
+            let Some(volume) = look.observation.inventory.volume(&name) else { continue };
+            match self.volume_at_rest(&name, pass).await? {
+                Ok(at_rest_since) => planned.push(Planned { volume, at_rest_since }),
+                Err(why) => {
+                    ended.push((Step::Quarantine(name.clone()), Carried::Done(Done::Left(name, why))));
+                }
+            }
+        }
+        let mut mover = self.mover(pass.root, look, pass.quarantine)?;
+        let results = mover.quarantine_volumes(&planned, look.plan.by_hand).await;
+        ended.extend(planned.iter().zip(results).map(|(planned, result)| {
+            let name = planned.volume.name.clone();
+            (Step::Quarantine(name.clone()), Carried::Done(became(name, result, Done::Quarantined)))
+        }));
+        Ok(ended)
     }
 
     async fn carry_out(&mut self, step: Step, pass: &Pass<'_>) -> Result<Carried, SweepError> {
         let look = pass.look;
         let by_hand = look.plan.by_hand;
         Ok(Carried::Done(match step {
+            // The guard approved a volume that cannot be moved only where it may be marked.
             Step::Quarantine(name) => {
                 let Some(volume) = look.observation.inventory.volume(&name) else {
                     return Ok(Carried::Done(Done::Left(name, "it was not observed".to_owned())));
                 };
-                let at_rest_since = match self.volume_at_rest(&name, pass).await? {
-                    Ok(since) => since,
-                    Err(why) => return Ok(Carried::Done(Done::Left(name, why))),
-                };
-                let mut mover = self.mover(pass.root, look, pass.quarantine)?;
-                // The guard approved a volume that cannot be moved only where it may be marked.
-                let can_be_moved = volume.unmovable.is_empty();
-                let result = if can_be_moved {
-                    mover.quarantine_volume(volume, by_hand, at_rest_since).await
-                } else {
-                    mover.mark_volume(volume, by_hand).await
-                };
-                match result {
-                    Ok(Quarantined::Done(entry)) if can_be_moved => Done::Quarantined(name, entry),
-                    Ok(Quarantined::Done(entry)) => Done::Marked(name, entry),
-                    Ok(Quarantined::Left(why)) => Done::Left(name, why),
-                    Ok(Quarantined::InDoubt(entry, why)) => Done::InDoubt(name, entry, why),
-                    Err(error) => Done::Failed(format!("quarantine of volume {name}"), error),
+                if let Err(why) = self.volume_at_rest(&name, pass).await? {
+                    return Ok(Carried::Done(Done::Left(name, why)));
                 }
+                let marked = self.mover(pass.root, look, pass.quarantine)?.mark_volume(volume, by_hand).await;
+                became(name, marked, Done::Marked)
             }
             Step::Release(entry) => {
                 let verdict = look.plan.entries.get(entry.as_str());

@@ -185,25 +185,39 @@ fn targets(names: Vec<VolumeName>, directory: &VolumesDir) -> Result<Vec<Target<
 
 /// Processes inside one directory, for a step that is about to touch it.
 pub async fn processes_in(directory: BorrowedFd<'_>, name: &str) -> Result<Option<Holder>, EvidenceError> {
-    let target = Target { key: (), places: vec![place_of(directory)?.join(name)] };
-    let covers = Covers::in_directory(directory).map_err(refuse)?;
-    if covers.on(name.as_bytes()).is_some_and(|cover| cover.is_whole) {
-        return Err(silent(format!(
-            "something is mounted on {name} itself, which is not looked into, as what is mounted may never answer; unmount it"
-        )));
+    let found = processes_in_each(directory, vec![name.to_owned()]).await?;
+    Ok(found.into_iter().next().map(|(_, holder)| holder))
+}
+
+/// The same for several directories below one, by their names.
+pub async fn processes_in_each(
+    parent: BorrowedFd<'_>,
+    names: Vec<String>,
+) -> Result<Vec<(String, Holder)>, EvidenceError> {
+    let place = place_of(parent)?;
+    let covers = Covers::in_directory(parent).map_err(refuse)?;
+    let (mut inside, mut closed) = (Vec::with_capacity(names.len()), Vec::new());
+    for name in names {
+        let target = Target { key: name.clone(), places: vec![place.join(&name)] };
+        if covers.on(name.as_bytes()).is_some_and(|cover| cover.is_whole) {
+            let why = "something is mounted on it, which is not looked into, as what is mounted may never answer; unmount it";
+            closed.push((name, words::unsearched_holder(why)));
+            continue;
+        }
+        let directory = match directory::c_name(&name).and_then(|name| directory::pin_child(parent, &name)) {
+            Ok(directory) => Some(directory),
+            // Who was in it before it was removed is still found by its path.
+            Err(Errno::NOENT) => None,
+            // I2, I14: it holds this one.
+            Err(error) => {
+                closed.push((name, words::unsearched_holder(&format!("it cannot be opened: {error}"))));
+                continue;
+            }
+        };
+        inside.push(Inside { target, directory });
     }
-    let opened = directory::c_name(name).and_then(|name| directory::pin_child(directory, &name));
-    let directory = match opened {
-        Ok(directory) => Some(directory),
-        // Who was in it before it was removed is still found by its path.
-        Err(Errno::NOENT) => None,
-        Err(error) => return Err(silent(format!("{name} cannot be opened: {error}"))),
-    };
-    Ok(processes_below(vec![Inside { target, directory }])
-        .await?
-        .into_iter()
-        .next()
-        .map(|((), holder)| holder))
+    closed.extend(processes_below(inside).await?);
+    Ok(closed)
 }
 
 /// The place of an open directory, for the targets: `place_of(volumes)?.join(name)`, or `place_of(quarantine)?.join("ENTRY/data")`.

@@ -122,8 +122,10 @@ fn an_entry_that_only_an_operator_deletes_has_no_grace_period() {
     assert_ne!(Disposition::Keep, Disposition::Collect { quarantine_after: DAY, delete_after: DAY });
 }
 
-fn states() -> [EntryState; 6] {
+fn states() -> [EntryState; 8] {
     [
+        EntryState::Linking,
+        EntryState::Forgetting,
         EntryState::Moving,
         EntryState::InDoubt { in_doubt_since: now(), asked_directly: false },
         EntryState::Quarantined,

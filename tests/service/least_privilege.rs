@@ -245,13 +245,13 @@ fn a_long_run(granted: &mut Granted<'_>) {
     });
 }
 
-/// A restore that was killed is finished by the next command, whichever it is; an entry in doubt is resolved.
+/// A restore that was killed is finished by the next command, whichever it is; a move that was killed before its order is undone.
 fn what_was_killed_is_recovered(granted: &mut Granted<'_>) {
     let engine = granted.engine;
     BY_HAND.clone_into(&mut granted.config);
     for command in MOVING {
         for (point, unfinished, recovered) in
-            [("engine.create", "restoring", "none"), ("engine.delete", "in_doubt", "quarantined")]
+            [("engine.create", "restoring", "none"), ("engine.delete", "forgetting", "none")]
         {
             let (killed, other) =
                 (format!("{command}-{unfinished}"), format!("{command}-{unfinished}-other"));

@@ -98,15 +98,15 @@ fn entry(engine: &PrivateEngine, treasure: &Treasure) -> String {
 }
 
 on_each_engine! {
-    fn the_step_in_hand_is_finished(engine: PrivateEngine) {
+    fn the_step_in_hand_is_finished_or_undone(engine: PrivateEngine) {
         let volumes = treasures(&engine, 3);
         let volgc = volgc(&engine, "quarantine", "1h");
-        let service = volgc.clone().env("VOLGC_FAULT", "take.sync@1=delay:1500").spawn(&["run"]);
+        let service = volgc.clone().env("VOLGC_FAULT", "exchange.sync@1=delay:1500").spawn(&["run"]);
         await_that("the first volume moves", || state(&engine, &volumes[0]).is_some());
         terminate(service);
-        assert!(is_quarantined(&engine, &volumes[0]), "{:?}", volumes[0].places(&engine));
-        for other in &volumes[1..] {
-            assert_eq!(other.assert_whole(&engine, "stopped"), Place::Volume(other.name.clone()));
+        for volume in &volumes {
+            let is_as_before = volume.assert_whole(&engine, "stopped") == Place::Volume(volume.name.clone());
+            assert!(is_as_before || is_quarantined(&engine, volume), "{:?}", volume.places(&engine));
         }
         assert_no_husk(&engine, "stopped");
         // The next one goes on.
@@ -127,7 +127,7 @@ on_each_engine! {
     fn a_killed_one_is_followed_by_one_that_recovers(engine: PrivateEngine) {
         let volumes = treasures(&engine, 2);
         let volgc = volgc(&engine, "quarantine", "1h");
-        for fault in ["take.ask_again@1=kill", "engine.deleted@1=kill"] {
+        for fault in ["exchange.look_again@1=kill", "engine.deleted@1=kill"] {
             let killed = volgc.clone().env("VOLGC_FAULT", fault).spawn(&["run"]);
             assert_eq!(killed.wait_with_output().unwrap().status.code(), None, "{fault}");
             for volume in &volumes {

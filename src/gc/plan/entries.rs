@@ -132,10 +132,10 @@ pub(super) fn pinned_verdict(verdict: Verdict, manifest: &Manifest, order: &Orde
 fn unfinished_verdict(state: &EntryState) -> Option<Verdict> {
     match state {
         EntryState::Quarantined | EntryState::InPlace => None,
-        EntryState::Moving => {
+        EntryState::Linking | EntryState::Moving => {
             Some(Verdict::keep(Reason::UnfinishedMove, "its move was interrupted; the next sweep undoes it"))
         }
-        EntryState::InDoubt { .. } => Some(Verdict::keep(
+        EntryState::Forgetting | EntryState::InDoubt { .. } => Some(Verdict::keep(
             Reason::InDoubt,
             "the engine has not said whether it forgot the volume; the data stays here until it has",
         )),

@@ -17,7 +17,7 @@ mod slow;
 pub mod transport;
 pub mod wire;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use bollard::models::VolumeCreateRequest;
 use serde::de::DeserializeOwned;
@@ -172,6 +172,14 @@ impl Engine {
             self.get(&format!("/volumes?filters={}", percent_encode(&filter))).await?;
         // The name filter takes any part of a name (moby `daemon/volumes` filters).
         Ok(answer.volumes.into_iter().flatten().any(|volume| volume.name == *name))
+    }
+
+    /// The names that Docker calls dangling, all at once; see [`Self::is_dangling`].
+    pub async fn dangling(&self) -> Result<BTreeSet<VolumeName>, EngineError> {
+        let filter = serde_json::json!({"dangling": ["true"]}).to_string();
+        let answer: wire::Volumes =
+            self.get(&format!("/volumes?filters={}", percent_encode(&filter))).await?;
+        Ok(answer.volumes.into_iter().flatten().map(|volume| volume.name).collect())
     }
 
     /// One volume; none when the engine does not know it (404).

@@ -8,7 +8,7 @@ use rustix::fs::{AtFlags, Mode, OFlags};
 use rustix::io::Errno;
 use serde::Deserialize;
 
-use super::{DATA, QuarantineDir, QuarantineError, ending};
+use super::{DATA, MODE, QuarantineDir, QuarantineError, ending, exchange};
 use crate::gc::entry::{Entry, EntryId, MANIFEST_VERSION, Manifest};
 use crate::host::directory::{self, is_without_room};
 use crate::host::fault::{self, Point};
@@ -43,7 +43,9 @@ impl QuarantineDir {
         }
         fault::at(Point::EntryMakeDirectory).map_err(failed)?;
         let name = directory::c_name(manifest.entry.as_str()).map_err(failed)?;
-        rustix::fs::mkdirat(self.directory.as_fd(), &name, Mode::RWXU).map_err(failed)?;
+        rustix::fs::mkdirat(self.directory.as_fd(), &name, MODE).map_err(failed)?;
+        fault::at(Point::EntryMode).map_err(failed)?;
+        rustix::fs::chmodat(self.directory.as_fd(), &name, MODE, AtFlags::empty()).map_err(failed)?;
         self.write_manifest(manifest)
     }
 
@@ -103,8 +105,10 @@ impl QuarantineDir {
         let text = match directory::read_file(entry, FILE, LARGEST) {
             Ok(text) => text,
             Err(Errno::NOENT) => {
-                let has_data = directory::child_exists(entry, DATA)
-                    .map_err(|source| self.io("look at", path.to_owned(), source))?;
+                let has_data =
+                    || Ok(directory::child_exists(entry, DATA)? || exchange::has_linked_data(entry)?);
+                let has_data =
+                    has_data().map_err(|source: Errno| self.io("look at", path.to_owned(), source))?;
                 return Ok(has_data.then(|| damaged("is missing".to_owned())));
             }
             Err(error) => return Ok(Some(damaged(format!("cannot be read ({error})")))),

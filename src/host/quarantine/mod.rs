@@ -2,10 +2,11 @@
 //! before 29.4 takes every directory for a volume when it starts.
 //!
 //! ```text
-//! volgc/                    0700 root
+//! volgc/                    0711 root: who may read a volume by its path goes through while its link leads here
 //!   lock                    held by whoever changes something
 //!   ledger.json             which ledger was used last; see `note`
 //!   20261124-021500-1f/     one entry: manifest.json, and data/, the renamed `_data`
+//!   20261124-021800-4b/     one on its way: the data is where the volume's link leads; see `exchange`
 //!   20261124-022000-9c/     one in place: manifest.json alone
 //!   deleting-20261124-.../  an entry whose deletion was begun; where a disk had no room for that name, one with the sticky bit
 //!   unsafe.NAME/            an order for this name may still be on its way; see `names`
@@ -14,6 +15,7 @@
 //! Every effect is by descriptor below this directory or below one volume's (I6).
 
 mod ending;
+mod exchange;
 mod lock;
 mod manifest;
 mod moving;
@@ -36,6 +38,7 @@ use crate::gc::entry::{Entry, EntryId};
 use crate::gc::volume::Unmovable;
 
 pub use ending::DeletionError;
+pub use exchange::Changed;
 pub use lock::{Lock, LockError};
 pub use manifest::{BadManifest, parse as parse_manifest};
 
@@ -43,6 +46,8 @@ pub use manifest::{BadManifest, parse as parse_manifest};
 pub const DIRECTORY: &str = "volgc";
 const DIRECTORY_C: &CStr = c"volgc";
 const DATA: &CStr = c"data";
+/// The mode of the quarantine and of an entry in it.
+const MODE: Mode = Mode::RWXU.union(Mode::XGRP).union(Mode::XOTH);
 const DELETING: &str = "deleting-";
 
 /// Why something in the quarantine directory could not be done. Each names the path.
@@ -188,7 +193,7 @@ impl QuarantineDir {
         }
     }
 
-    /// Opens it, and makes it first where it does not exist: 0700, so that nobody but root reaches the data.
+    /// Opens it, and makes it first where it does not exist: nobody but root lists it.
     pub fn open_or_make(root: BorrowedFd<'_>, root_path: &Path) -> Result<Self, QuarantineError> {
         let path = root_path.join(DIRECTORY);
         let failed = |source| QuarantineError::Io {
@@ -199,11 +204,14 @@ impl QuarantineDir {
         let existing = Self::open_existing(root, root_path)?;
         if existing.is_none() {
             fault::at(Point::QuarantineMakeDirectory).map_err(failed)?;
-            match rustix::fs::mkdirat(root, DIRECTORY_C, Mode::RWXU) {
+            match rustix::fs::mkdirat(root, DIRECTORY_C, MODE) {
                 Ok(()) | Err(Errno::EXIST) => {}
                 Err(source) => return Err(failed(source)),
             }
         }
+        // mkdir(2) takes the umask off, and volgc 0.1 made it 0700.
+        fault::at(Point::QuarantineMode).map_err(failed)?;
+        rustix::fs::chmodat(root, DIRECTORY_C, MODE, AtFlags::empty()).map_err(failed)?;
         // I4: also where it exists, because whoever made it may have been killed before it had synced that.
         fault::at(Point::QuarantineSync).map_err(failed)?;
         rustix::fs::fsync(root).map_err(failed)?;
@@ -352,9 +360,11 @@ impl QuarantineDir {
             };
             if directory::child_exists(entry.as_fd(), manifest::FILE).map_err(failed)?
                 || directory::child_exists(entry.as_fd(), DATA).map_err(failed)?
+                || exchange::has_linked_data(entry.as_fd()).map_err(failed)?
             {
                 continue;
             }
+            exchange::unlink_link(&entry).map_err(failed)?;
             manifest::unlink_temporary(entry.as_fd()).map_err(failed)?;
             fault::at(Point::RemoveEmptyEntry).map_err(failed)?;
             match rustix::fs::unlinkat(self.directory.as_fd(), &name, AtFlags::REMOVEDIR) {

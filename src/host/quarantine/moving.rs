@@ -7,7 +7,7 @@ use std::path::Path;
 use rustix::fs::{AtFlags, Gid, Mode, RenameFlags, Uid};
 use rustix::io::Errno;
 
-use super::{DATA, QuarantineDir, QuarantineError, manifest};
+use super::{DATA, QuarantineDir, QuarantineError, exchange, manifest};
 use crate::gc::entry::{EntryId, Manifest, Ownership};
 use crate::gc::volume::{Unmovable, VolumeName};
 use crate::host::directory::{self, Facts};
@@ -15,36 +15,9 @@ use crate::host::fault::{self, Point};
 use crate::host::volumes_dir::{DATA as VOLUME_DATA, VolumesDir};
 
 /// The mode that the local driver gives to `<volumes>/<name>`: 0701 (moby `volume/local`, 20.10 to 29).
-const VOLUME_MODE: Mode = Mode::RWXU.union(Mode::XOTH);
+pub(super) const VOLUME_MODE: Mode = Mode::RWXU.union(Mode::XOTH);
 
 impl QuarantineDir {
-    /// Renames `_data` into the entry, whose manifest is durable already, and syncs both directories (I4).
-    pub fn take_data(&self, volumes: &VolumesDir, manifest: &Manifest) -> Result<(), QuarantineError> {
-        let path = volumes.path_of(&manifest.name);
-        let volume = self.open_volume(volumes, &manifest.name)?;
-        self.check_same(volume.as_fd(), manifest, &path)?;
-        let entry = self.open_entry(&manifest.entry)?;
-        let failed = |source| self.io("rename into the quarantine the data of", path.clone(), source);
-        // NOREPLACE: an entry that has data is never overwritten (I7).
-        let rename = || {
-            fault::at(Point::TakeRename)?;
-            rename_directory(volume.as_fd(), VOLUME_DATA, entry.as_fd(), DATA)
-        };
-        rename().map_err(|source| {
-            never_renamed(source)
-                .map_or_else(|| failed(source), |why| QuarantineError::NotRenamed { path: path.clone(), why })
-        })?;
-        let moved = directory::facts_of_child(entry.as_fd(), DATA).map_err(failed)?;
-        if !moved.is_directory || !moved.identity.is_same_inode(&manifest.data_directory) {
-            // Something was exchanged between the look and the rename: undo at once.
-            fault::at(Point::TakeUndo).map_err(failed)?;
-            rename_directory(entry.as_fd(), DATA, volume.as_fd(), VOLUME_DATA).map_err(failed)?;
-            return Err(QuarantineError::NotTheSame { path });
-        }
-        fault::at(Point::TakeSync).map_err(failed)?;
-        sync_both(volume.as_fd(), entry.as_fd()).map_err(failed)
-    }
-
     /// Renames the data back to where it came from. The entry and its manifest stay until [`Self::drop_entry`], so that the data
     /// has a manifest at every instant.
     pub fn put_back(&self, volumes: &VolumesDir, manifest: &Manifest) -> Result<(), QuarantineError> {
@@ -72,7 +45,12 @@ impl QuarantineDir {
             Err(error) => return Err(error),
         };
         fault::at(Point::PutBackSync).map_err(failed)?;
-        sync_both(volume.as_fd(), self.open_entry(&manifest.entry)?.as_fd()).map_err(failed)
+        match self.open_entry(&manifest.entry) {
+            Ok(entry) => sync_both(volume.as_fd(), entry.as_fd()).map_err(failed),
+            // It was never made: nothing was renamed.
+            Err(QuarantineError::Io { source: Errno::NOENT, .. }) => Ok(()),
+            Err(error) => Err(error),
+        }
     }
 
     /// Makes `<volumes>/<name>` for a restore. A directory that exists is never used (I7).
@@ -200,12 +178,18 @@ impl QuarantineDir {
     /// Takes away an entry that holds no data any more: manifest first, directory last.
     pub fn drop_entry(&self, id: &EntryId) -> Result<(), QuarantineError> {
         let path = self.path_of(id);
-        if self.data_facts(id)?.is_some() {
-            // I4: a manifest is never taken from data.
+        let failed = |source| self.io("remove the entry", path.clone(), source);
+        let entry = match self.open_uncovered(id) {
+            Ok(entry) => entry,
+            Err(QuarantineError::Io { source: Errno::NOENT, .. }) => return Ok(()),
+            Err(error) => return Err(error),
+        };
+        // I4: a manifest is never taken from data.
+        if self.data_facts(id)?.is_some() || exchange::has_linked_data(entry.as_fd()).map_err(failed)? {
             return Err(QuarantineError::Exists { path: path.join("data") });
         }
-        let name = directory::c_name(id.as_str())
-            .map_err(|source| self.io("remove the entry", path.clone(), source))?;
+        exchange::unlink_link(&entry).map_err(failed)?;
+        let name = directory::c_name(id.as_str()).map_err(failed)?;
         match self.remove_entry_directory(&name, &path) {
             // What others put into it is theirs, and left alone; without data and manifest it is no entry any more.
             Err(QuarantineError::NotEmpty { .. }) => Ok(()),
@@ -256,14 +240,18 @@ impl QuarantineDir {
         }
     }
 
-    fn open_volume(&self, volumes: &VolumesDir, name: &VolumeName) -> Result<OwnedFd, QuarantineError> {
+    pub(super) fn open_volume(
+        &self,
+        volumes: &VolumesDir,
+        name: &VolumeName,
+    ) -> Result<OwnedFd, QuarantineError> {
         let path = volumes.path_of(name);
         directory::c_name(name.as_str())
             .and_then(|c_name| directory::open_child(volumes.volumes(), &c_name))
             .map_err(|source| self.io("open", path, source))
     }
 
-    fn check_same(
+    pub(super) fn check_same(
         &self,
         volume: BorrowedFd<'_>,
         manifest: &Manifest,
@@ -284,7 +272,7 @@ impl QuarantineDir {
 }
 
 /// Whether a rename that failed so would fail each time, and why.
-fn never_renamed(errno: Errno) -> Option<Unmovable> {
+pub(super) fn never_renamed(errno: Errno) -> Option<Unmovable> {
     match errno {
         Errno::XDEV => Some(Unmovable::RenameRefused),
         errno if directory::takes_no_flags(errno) => Some(Unmovable::RenameUnsafe),
@@ -292,7 +280,7 @@ fn never_renamed(errno: Errno) -> Option<Unmovable> {
     }
 }
 
-fn rename_directory(
+pub(super) fn rename_directory(
     from: BorrowedFd<'_>,
     name: &CStr,
     to: BorrowedFd<'_>,
@@ -301,7 +289,7 @@ fn rename_directory(
     rustix::fs::renameat_with(from, name, to, new, RenameFlags::NOREPLACE)
 }
 
-fn sync_both(one: BorrowedFd<'_>, other: BorrowedFd<'_>) -> rustix::io::Result<()> {
+pub(super) fn sync_both(one: BorrowedFd<'_>, other: BorrowedFd<'_>) -> rustix::io::Result<()> {
     rustix::fs::fsync(one)?;
     rustix::fs::fsync(other)
 }

@@ -115,7 +115,9 @@ impl Seen {
                     // On its way; it has its size, or is gone, by the next look. In place its data is where it was.
                     (
                         None,
-                        EntryState::Moving
+                        EntryState::Linking
+                        | EntryState::Forgetting
+                        | EntryState::Moving
                         | EntryState::InDoubt { .. }
                         | EntryState::Restoring { .. }
                         | EntryState::InPlace

@@ -43,7 +43,8 @@ impl Form {
 }
 
 /// The entry states that always have a number, so that an alert on one resolves.
-const ENTRY_STATES: [&str; 6] = ["quarantined", "moving", "in_doubt", "restoring", "deleting", "damaged"];
+const ENTRY_STATES: [&str; 8] =
+    ["quarantined", "linking", "forgetting", "moving", "in_doubt", "restoring", "deleting", "damaged"];
 
 /// The refusal that is no brake's: a witness did not answer completely.
 const INCOMPLETE_EVIDENCE: &str = "incomplete_evidence";

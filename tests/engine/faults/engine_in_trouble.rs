@@ -125,7 +125,7 @@ fn frozen_at(host: &Host<'_>, case: &Case, point: &str, settings: &str) -> Outpu
 #[track_caller]
 fn assert_in_doubt(engine: &PrivateEngine, case: &Case, when: &str) {
     match case.treasures[0].assert_whole(engine, when) {
-        Place::Entry(_, manifest) => assert_eq!(manifest["state"], "in_doubt", "{when}: {manifest:#}"),
+        Place::Entry(_, manifest) => assert_eq!(manifest["state"], "forgetting", "{when}: {manifest:#}"),
         place @ (Place::Volume(_) | Place::Deleting(_)) => panic!("{when}: it is in {place:?}"),
     }
 }
@@ -297,7 +297,7 @@ on_each_engine! {
     fn frozen_for_longer_than_anybody_waits_in_the_middle_of_a_move(engine: PrivateEngine) {
         let host = Host::new(&engine);
         let (scenario, case) = quarantine(&host);
-        let output = frozen_at(&host, &case, "take.ask_again", "engine.answer_patience=2500");
+        let output = frozen_at(&host, &case, "exchange.look_again", "engine.answer_patience=2500");
         assert_documented(&output, "frozen");
         assert_ne!(output.status, Some(0), "{output:?}");
         assert!(format!("{}{}", output.stdout, output.stderr).contains("did not answer"), "{output:?}");
@@ -323,32 +323,5 @@ on_each_engine! {
         engine.resume();
         let losses = host.settle(&[(scenario.name.to_owned(), case)], "the engine speaks again");
         eprintln!("trouble: 1 times tried, {losses} losses");
-    }
-
-    /// The DELETE is held up on its way for longer than volgc waits; then the engine carries it out after all.
-    fn a_delete_is_held_for_longer_than_anybody_waits(engine: PrivateEngine) {
-        let proxy = Proxy::start(&engine);
-        let host = Host::by(&engine, proxy.socket());
-        let (scenario, case) = quarantine(&host);
-        let name = case.treasures[0].name.clone();
-        let delete = format!("DELETE /volumes/{name}");
-        proxy.next(&delete, Treat::Hold);
-        let output = host.run(&case, "engine.delete_patience=2500", None);
-        assert_eq!(output.status, Some(3), "{output:?}");
-        assert!(format!("{}{}", output.stdout, output.stderr).contains("no answer within 2 s"), "{output:?}");
-        assert_in_doubt(&engine, &case, "given up");
-        // Even for somebody who wants it back: the DELETE would end what is put back.
-        host.volgc.ok(&["hold", &name, "--reason", "wanted after all"]);
-        for round in 1..=2 {
-            let swept = host.volgc.run(&["sweep"]);
-            assert_eq!(swept.status, Some(3), "{swept:?}");
-            assert_in_doubt(&engine, &case, &format!("swept {round} times, the order still on its way"));
-        }
-        assert_eq!(proxy.delivered(&delete), Vec::<u16>::new());
-        proxy.release(&delete);
-        assert_eq!(proxy.delivered(&delete), [204], "the engine carried it out");
-        host.volgc.ok(&["release", &name]);
-        let losses = host.settle(&[(scenario.name.to_owned(), case)], "the order arrived");
-        eprintln!("requests: 1 requests tried, {losses} losses");
     }
 }

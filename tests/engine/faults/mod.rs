@@ -15,7 +15,7 @@ pub(super) fn first_of_each_group(passes: &[(String, u32)]) -> Vec<String> {
     let mut groups = BTreeSet::new();
     let is_first = |point: &&String| {
         // Each moment around an answer of the engine counts.
-        let is_own = point.starts_with("engine.") || *point == "take.ask_again";
+        let is_own = point.starts_with("engine.") || *point == "exchange.look_again";
         is_own || groups.insert(point.split('.').next().unwrap_or(point).to_owned())
     };
     passes.iter().map(|(point, _)| point).filter(is_first).cloned().collect()

@@ -23,9 +23,12 @@ fn rest(engine: &PrivateEngine) -> Resting<'_> {
     assert_eq!(volgc.entry_of("db")["action"], "delete");
     volgc.config(NO_GRACE);
     let trace = volgc.state_dir().join("trace");
-    let slow = volgc.clone().env("VOLGC_FAULT", "take.rename@1=delay:3000").env("VOLGC_FAULT_TRACE", &trace);
+    let slow =
+        volgc.clone().env("VOLGC_FAULT", "exchange.swap@1=delay:3000").env("VOLGC_FAULT_TRACE", &trace);
     let sweep = slow.spawn(&["sweep"]);
-    wait_until("the sweep moves", || fs::read_to_string(&trace).unwrap_or_default().contains("take.rename"));
+    wait_until("the sweep moves", || {
+        fs::read_to_string(&trace).unwrap_or_default().contains("exchange.swap")
+    });
     Resting { volgc, kept, entry, sweep }
 }
 

@@ -384,7 +384,7 @@ on_each_engine! {
         let mut kept = Contents::new(&engine);
         kept.note(&behind);
         let proxy = Proxy::start(&engine);
-        let volgc = Volgc::configured(&engine, &staying());
+        let volgc = Volgc::configured(&engine, &staying()).env("VOLGC_SETTINGS", "");
         volgc.ok(&["quarantine", "mount"]);
         let entry = volgc.entry_id_of("mount");
         let by_proxy = staying().replace("{socket}", &proxy.socket().display().to_string());

@@ -137,11 +137,9 @@ on_each_engine! {
         // Whether the data is in the volume or in the quarantine afterwards.
         let points = [
             ("entry.make_directory", true),
-            ("take.rename", true),
-            ("take.ask_again", false),
-            ("unlisted.ask_again", false),
+            ("exchange.swap", true),
+            ("exchange.look_again", true),
             ("recovery.remove_empty_volume", false),
-            ("unlisted.ask_last", false),
         ];
         for (number, (point, is_put_back)) in points.into_iter().enumerate() {
             let name = format!("stray-{number}");
@@ -171,8 +169,8 @@ on_each_engine! {
         anchor(&engine);
         let volgc = Volgc::configured(&engine, TAKE);
         let points = [
-            "entry.make_directory", "manifest.rename@1", "take.rename", "take.sync", "take.ask_again", "unlisted.ask_again",
-            "recovery.remove_empty_volume", "unlisted.ask_last", "manifest.rename@2", "manifest.sync_directory@2",
+            "entry.make_directory", "manifest.rename@1", "exchange.swap", "exchange.sync", "exchange.look_again", "hide.rename", "engine.ask_name",
+            "recovery.remove_empty_volume", "engine.ask_name@2", "manifest.rename@3", "manifest.sync_directory@3",
         ];
         let (mut moved, mut left) = (0, 0);
         for (number, point) in points.into_iter().enumerate() {
@@ -181,7 +179,7 @@ on_each_engine! {
             let output = volgc.clone().env("VOLGC_FAULT", format!("{point}=kill")).run(&["quarantine", &name]);
             assert_eq!(output.status, None, "{point}: {output:?}");
             stray.assert_whole(&engine, point);
-            if point == "take.ask_again" || point == "recovery.remove_empty_volume" {
+            if point == "exchange.look_again" || point == "recovery.remove_empty_volume" {
                 // It takes the empty directory for a volume.
                 engine.restart();
                 assert!(engine.volume_names().contains(&name), "{point}");
@@ -199,7 +197,7 @@ on_each_engine! {
             }
             stray.assert_content(&engine, &name, point);
         }
-        assert_eq!((moved, left), (5, 5));
+        assert_eq!((moved, left), (4, 7));
     }
 
     /// Started between the question and the removal of the directory, an engine before 29.4 lists a volume without one.

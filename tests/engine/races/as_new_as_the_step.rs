@@ -63,7 +63,7 @@ on_each_engine! {
 
     fn a_volume_that_leads_into_it_made_before_the_rename(engine: PrivateEngine) {
         let (volgc, kept) = due(&engine);
-        let sweep = sweep_until(&volgc, "take.rename");
+        let sweep = sweep_until(&volgc, "exchange.swap");
         alias(&engine, &engine.volume_data("db"));
         assert_left(sweep, "held by volume alias");
         assert_alias_works(&engine, &volgc, &kept);
@@ -74,7 +74,7 @@ on_each_engine! {
         let (volgc, kept) = due(&engine);
         let link = engine.dir().join("link");
         symlink(engine.volume_data("db").join("base"), &link).unwrap();
-        let sweep = sweep_until(&volgc, "take.rename");
+        let sweep = sweep_until(&volgc, "exchange.swap");
         let options = json!({ "type": "none", "o": "bind", "device": link.display().to_string() });
         let body = json!({ "Name": "alias", "Driver": "local", "DriverOpts": options }).to_string();
         engine.json("POST", "/volumes/create", Some(&body));
@@ -85,7 +85,7 @@ on_each_engine! {
 
     fn a_process_that_opens_a_file_before_the_rename(engine: PrivateEngine) {
         let (volgc, kept) = due(&engine);
-        let sweep = sweep_until(&volgc, "take.rename");
+        let sweep = sweep_until(&volgc, "exchange.swap");
         let file = File::open(engine.volume_data("db").join("PG_VERSION")).unwrap();
         assert_left(sweep, "is in it");
         drop(file);
@@ -94,7 +94,7 @@ on_each_engine! {
 
     fn a_process_that_enters_a_directory_before_the_rename(engine: PrivateEngine) {
         let (volgc, kept) = due(&engine);
-        let sweep = sweep_until(&volgc, "take.rename");
+        let sweep = sweep_until(&volgc, "exchange.swap");
         let resident = Resident::enter(&engine.volume_data("db").join("base"));
         assert_left(sweep, "is in it");
         drop(resident);
@@ -106,7 +106,7 @@ on_each_engine! {
         let (volgc, _) = due(&engine);
         let elsewhere = engine.dir().join("elsewhere");
         fs::create_dir(&elsewhere).unwrap();
-        let sweep = sweep_until(&volgc, "take.rename");
+        let sweep = sweep_until(&volgc, "exchange.swap");
         alias(&engine, &elsewhere);
         engine.create_volume("passing", &[]);
         engine.json("DELETE", "/volumes/passing", None);

@@ -116,9 +116,8 @@ on_each_engine! {
         let engine = engine_on(version, NO_BIRTH_TIME);
         let volgc = Volgc::configured(&engine, &config("quarantine", ""));
         let before = volume(&engine, "db");
-        let killed = volgc.clone().env("VOLGC_FAULT", "take.ask_again=kill").run(&["quarantine", "db"]);
+        let killed = volgc.clone().env("VOLGC_FAULT", "exchange.look_again=kill").run(&["quarantine", "db"]);
         assert_eq!(killed.status, None, "{killed:?}");
-        assert!(!engine.volume_data("db").exists());
         // Its times are in seconds, and a sweep in the same one would find it due.
         volgc.config(&config("observe", ""));
         volgc.ok(&["sweep"]);

@@ -30,7 +30,7 @@ impl Gate {
         Self(fifo)
     }
 
-    /// The order for `VOLGC_FAULT` to wait here at a point, which may name a pass (`take.rename@2`; the first one without).
+    /// The order for `VOLGC_FAULT` to wait here at a point, which may name a pass (`exchange.swap@2`; the first one without).
     pub fn order(&self, point: &str) -> String {
         let pass = if point.contains('@') { "" } else { "@1" };
         format!("{point}{pass}=wait:{}", self.0.display())

@@ -74,7 +74,7 @@ impl Treasure {
         }
         let quarantine = engine.root().join("volgc");
         for entry in names(&quarantine) {
-            if identity(&quarantine.join(&entry).join("data")) != Some(self.identity) {
+            if identity(&data_in(&quarantine.join(&entry))) != Some(self.identity) {
                 continue;
             }
             if entry.starts_with("deleting-") || is_marked(&quarantine.join(&entry)) {
@@ -121,7 +121,7 @@ impl Treasure {
             .collect();
         files.sort();
         // Owner and mode of the data may still be the engine's, of a restore that was given up.
-        let is_own = tree_listing(&directory.join("data")).first() == self.listing.first();
+        let is_own = tree_listing(&data_in(&directory)).first() == self.listing.first();
         format!("{manifest} {files:?} {is_own}")
     }
 
@@ -178,10 +178,14 @@ pub fn assert_no_husk(engine: &PrivateEngine, when: &str) {
 fn data_of(engine: &PrivateEngine, place: &Place) -> PathBuf {
     match place {
         Place::Volume(name) => engine.volume_data(name),
-        Place::Entry(entry, _) | Place::Deleting(entry) => {
-            engine.root().join("volgc").join(entry).join("data")
-        }
+        Place::Entry(entry, _) | Place::Deleting(entry) => data_in(&engine.root().join("volgc").join(entry)),
     }
+}
+
+/// The data in an entry: where its volume's link leads, or where it does not.
+fn data_in(entry: &Path) -> PathBuf {
+    let linked = entry.join("use-volgc-restore-or-delete");
+    if linked.is_dir() && !linked.is_symlink() { linked } else { entry.join("data") }
 }
 
 fn identity(path: &Path) -> Option<Identity> {

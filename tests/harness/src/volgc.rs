@@ -26,6 +26,8 @@ pub struct Volgc {
     dir: PathBuf,
     engine: PathBuf,
     replacements: Vec<(&'static str, String)>,
+    /// The socket of a real engine. What listens elsewhere stands for one; see [`Self::command`].
+    own: Option<PathBuf>,
     env: Vec<(OsString, OsString)>,
 }
 
@@ -50,7 +52,8 @@ impl From<std::process::Output> for Output {
 impl Volgc {
     /// A runner with an empty state and a configuration that only names the engine's socket.
     pub fn new(engine: &PrivateEngine) -> Self {
-        Self::beside(engine.dir(), &engine.socket(), &engine.root())
+        let this = Self::beside(engine.dir(), &engine.socket(), &engine.root());
+        Self { own: Some(engine.socket()), ..this }
     }
 
     /// The same for whatever listens at `socket`, with everything below `home`.
@@ -65,7 +68,7 @@ impl Volgc {
             ("{root}", root.display().to_string()),
             ("{state}", dir.join("state").display().to_string()),
         ];
-        let this = Self { dir, engine: home.to_path_buf(), replacements, env: Vec::new() };
+        let this = Self { dir, engine: home.to_path_buf(), replacements, own: None, env: Vec::new() };
         this.config("[docker]\nhost = \"unix://{socket}\"\n");
         this
     }
@@ -161,6 +164,14 @@ impl Volgc {
             .unwrap_or_else(|error| panic!("cannot run {}: {error}", program().display()))
     }
 
+    /// A program of a test that stands for an engine, or that makes trouble between it and volgc, counts as the engine itself. Where it
+    /// shall not, a test sets `VOLGC_SETTINGS` to nothing.
+    fn settings(&self) -> Option<(&'static str, &'static str)> {
+        let config = fs::read_to_string(self.config_file()).unwrap_or_default();
+        let is_own = |own: &PathBuf| config.contains(&format!("\"unix://{}\"", own.display()));
+        (!self.own.as_ref().is_some_and(is_own)).then_some(("VOLGC_SETTINGS", "engine.is_direct=1"))
+    }
+
     /// The command as it would be run, for anything that is not covered above. Its environment holds nothing of the
     /// machine's, no `DOCKER_HOST` in particular.
     pub fn command<S: AsRef<OsStr>>(&self, arguments: &[S]) -> Command {
@@ -177,6 +188,7 @@ impl Volgc {
             .env("LC_ALL", "C.UTF-8")
             .env("TZ", "UTC")
             .env(takedown::MARK, &self.engine)
+            .envs(self.settings())
             .envs(self.env.iter().map(|(name, value)| (name, value)))
             .current_dir(&self.dir)
             .stdin(Stdio::null());

@@ -162,7 +162,7 @@ const MANIFESTS: &[Case] = &[
     Case {
         what: "the manifest is of a newer volgc",
         damage: |site| {
-            change_manifest(site, |text| text.replace("\"manifest_version\": 1", "\"manifest_version\": 99"));
+            change_manifest(site, |text| text.replace("\"manifest_version\": 2", "\"manifest_version\": 99"));
         },
         told: &[
             ("report", 4, &["MANIFEST", "version 99", "newer volgc"]),

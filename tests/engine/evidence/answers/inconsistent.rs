@@ -36,8 +36,12 @@ fn labels_that_are_others_by_now_leave_the_volume() {
     let (fake, volgc) = due();
     let mut again = volume(&fake.root().display().to_string(), "orphan");
     again["Labels"] = json!({ "volgc.keep": "true" });
-    fake.set(|world| world.replace("/volumes/orphan", Answer::json(&again)));
+    let used = volume(&fake.root().display().to_string(), "used");
+    let list = Answer::json(&json!({ "Volumes": [again, used], "Warnings": null }));
     for words in [&["sweep"][..], &["quarantine", "orphan"]] {
+        // Two looks, and the witnesses of the step: then the step itself.
+        let list = list.clone();
+        fake.set(|world| world.replace_with("/volumes", move |asked| (asked > 2).then(|| list.clone())));
         let output = volgc.run(words);
         assert!(output.stdout.contains("the engine shows other labels by now"), "{output:?}");
         assert!(fake.volume_data("orphan").exists());

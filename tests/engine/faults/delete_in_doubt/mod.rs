@@ -1,5 +1,5 @@
-//! The DELETE in trouble: its answer is lost, it never arrives, or it arrives when its sender is long dead. The data stays in
-//! quarantine until the fate of the DELETE is known (I5), and is never lost.
+//! The DELETE in trouble: its answer is lost, it never arrives, or it arrives when its sender is long dead. Until the fate of the DELETE is
+//! known the data is where its name leads, where a late DELETE is refused, or kept (I5).
 
 mod answers;
 mod by_a_proxy;
@@ -7,11 +7,10 @@ mod directly;
 
 use std::path::Path;
 
-use harness::proxy::{Proxy, Treat};
 use harness::treasure::{Place, Treasure, assert_no_husk};
 use harness::{Output, PrivateEngine, Volgc};
 
-/// Recovery gives the engine three seconds to drop a DELETE whose sender is dead. A proxy has it for as long as the test likes.
+/// Recovery gives the engine three seconds to drop a DELETE whose sender is dead.
 const SOON: &str = "recovery.settled=50";
 const DELETE: &str = "DELETE /volumes/db";
 
@@ -38,7 +37,7 @@ fn state(volgc: &Volgc) -> String {
 #[track_caller]
 fn assert_kept(engine: &PrivateEngine, db: &Treasure, when: &str) {
     match db.assert_whole(engine, when) {
-        Place::Entry(_, manifest) => assert_eq!(manifest["state"], "in_doubt", "{when}: {manifest:#}"),
+        Place::Entry(_, manifest) => assert_eq!(manifest["state"], "forgetting", "{when}: {manifest:#}"),
         place @ (Place::Volume(_) | Place::Deleting(_)) => {
             panic!("{when}: rolled back under a DELETE that may still come: {place:?}")
         }
@@ -50,41 +49,11 @@ fn ended(output: &Output, status: i32) {
     assert_eq!(output.status, Some(status), "{output:?}");
 }
 
-/// A quarantine whose DELETE is on its way, held by the proxy, and whose program was killed.
-fn killed_with_delete_on_its_way(engine: &PrivateEngine, proxy: &Proxy, volgc: &Volgc) -> Treasure {
-    let db = Treasure::make(engine, "db");
-    proxy.next(DELETE, Treat::Hold);
-    let mut child = by(volgc, proxy.socket()).spawn(&["quarantine", "db"]);
-    proxy.await_request(DELETE);
-    child.kill().unwrap();
-    child.wait().unwrap();
-    assert_kept(engine, &db, "killed");
-    db
-}
-
-/// The DELETE arrives at last; then everything is resolved, and the data comes back.
-fn delivered_and_resolved(engine: &PrivateEngine, proxy: &Proxy, volgc: &Volgc, db: &Treasure) {
-    proxy.release(DELETE);
-    db.assert_whole(engine, "after the late DELETE");
-    resolved(engine, volgc, db);
-}
-
-/// A sweep resolves it; its name stays closed as long as the DELETE could still come.
+/// A sweep resolves it, and nothing is in the way of a restore.
 fn resolved(engine: &PrivateEngine, volgc: &Volgc, db: &Treasure) {
-    volgc.run(&["release", "db"]);
     volgc.ok(&["sweep"]);
     assert_eq!(state(volgc), "quarantined");
-    let refused = volgc.run(&["restore", "db"]);
-    ended(&refused, 4);
-    assert!(refused.stderr.contains("may still arrive") && refused.stderr.contains("--as"), "{refused:?}");
-    volgc.ok(&["restore", "db", "--as", "db-back"]);
-    db.assert_back(engine, "db-back", "restored");
+    volgc.ok(&["restore", "db"]);
+    db.assert_back(engine, "db", "restored");
     assert_no_husk(engine, "restored");
-    // The entry that said so is gone, and the name is closed all the same.
-    volgc.ok(&["quarantine", "db-back"]);
-    let refused = volgc.run(&["restore", "db-back", "--as", "db"]);
-    ended(&refused, 4);
-    assert!(refused.stderr.contains("may still arrive"), "{refused:?}");
-    volgc.ok(&["restore", "db-back"]);
-    db.assert_back(engine, "db-back", "restored again");
 }

@@ -9,7 +9,7 @@ on_each_engine! {
     /// The data of the volume is away, and the lock is held.
     fn reading_and_holding_while_the_service_moves_a_volume(engine: PrivateEngine) {
         let host = Host::new(&engine);
-        let mut service = host.service("take.ask_again");
+        let mut service = host.service("exchange.look_again");
         for words in [
             &["report", "--format", "json", "--no-sizes"][..],
             &["report"],
@@ -39,7 +39,7 @@ on_each_engine! {
         let gone = Treasure::make(&engine, "gone");
         host.volgc.ok(&["hold", "moved", "--reason", "not of interest"]);
         host.volgc.ok(&["sweep"]);
-        for point in ["take.rename", "take.ask_again", "engine.delete"] {
+        for point in ["exchange.swap", "exchange.look_again", "engine.delete"] {
             let mut service = host.service(point);
             works_at_once(&host, &mut service, &["hold", "gone", "--reason", "wanted"], 0);
             let service = service.go_on();
@@ -62,7 +62,7 @@ on_each_engine! {
 
     fn an_acknowledgement_while_the_service_moves_a_volume(engine: PrivateEngine) {
         let host = Host::new(&engine);
-        let mut service = host.service("take.sync");
+        let mut service = host.service("exchange.sync");
         works_at_once(&host, &mut service, &["acknowledge"], 0);
         let service = service.go_on();
         host.await_moved();
@@ -74,8 +74,8 @@ on_each_engine! {
 
     fn changing_something_while_the_service_moves_a_volume(engine: PrivateEngine) {
         for (point, words) in [
-            ("take.sync", &["sweep"][..]),
-            ("take.ask_again", &["quarantine", "kept"]),
+            ("exchange.sync", &["sweep"][..]),
+            ("exchange.look_again", &["quarantine", "kept"]),
             ("engine.deleted", &["restore", "ENTRY"]),
             ("engine.delete", &["restore", "ENTRY", "--as", "other"]),
         ] {
@@ -101,7 +101,7 @@ on_each_engine! {
 
     fn a_deletion_while_the_service_moves_a_volume(engine: PrivateEngine) {
         let host = Host::new(&engine);
-        let service = host.service("take.sync");
+        let service = host.service("exchange.sync");
         let (service, output) = waits(&host, service, &["delete", "--yes", &host.id]);
         assert!(output.stderr.contains("/lock"), "{output:?}");
         end(service);

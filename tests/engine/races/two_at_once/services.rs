@@ -10,7 +10,7 @@ use super::{Beside, Host, end};
 on_each_engine! {
     /// One of them rests inside of each step in turn, while the other one sweeps as fast as it can.
     fn two_services_on_one_state_directory(engine: PrivateEngine) {
-        for point in ["take.rename", "take.ask_again", "engine.deleted", "ledger.start_entry", "delete.rename"] {
+        for point in ["exchange.swap", "exchange.look_again", "engine.deleted", "ledger.start_entry", "delete.rename"] {
             let host = Host::new(&engine);
             let gone = Treasure::make(&engine, "gone");
             host.volgc.ok(&["sweep"]);

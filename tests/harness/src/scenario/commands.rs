@@ -6,7 +6,10 @@ use super::{Case, Family, Host, Scenario, prepare};
 /// Each begins with nothing unfinished.
 pub const COMMANDS: &[Scenario] = &[
     command("quarantine", Quarantines, prepare::quarantine),
-    Scenario { with: "take.ask_again=EIO", ..command("quarantine undone", Quarantines, prepare::quarantine) },
+    Scenario {
+        with: "exchange.look_again=EIO",
+        ..command("quarantine undone", Quarantines, prepare::quarantine)
+    },
     command("restore", Restores, |host| prepare::restore(host, &[])),
     command("restore as", Restores, prepare::restore_as),
     command("restore replacing", Restores, prepare::restore_replacing),
@@ -23,7 +26,7 @@ pub const COMMANDS: &[Scenario] = &[
         ..command("end in place without room", InPlace, prepare::end_in_place)
     },
     Scenario {
-        with: "take.rename=EXDEV",
+        with: "exchange.swap=EXDEV",
         ..command("quarantine of what cannot be renamed", Quarantines, prepare::quarantine)
     },
     command("sweep that quarantines", Quarantines, prepare::sweep_quarantines),

@@ -57,6 +57,19 @@ impl<'a> Host<'a> {
     }
 
     /// A name that no volume has had.
+    /// The manifest of the only entry of a volume.
+    pub(super) fn manifest_of(&self, name: &str) -> PathBuf {
+        let quarantine = self.engine.root().join("volgc");
+        let mut manifests = fs::read_dir(&quarantine)
+            .into_iter()
+            .flatten()
+            .flatten()
+            .map(|entry| entry.path().join("manifest.json"));
+        let is_of =
+            |path: &PathBuf| fs::read_to_string(path).is_ok_and(|text| text.contains(&format!("\"{name}\"")));
+        manifests.find(|path| is_of(path)).unwrap_or_else(|| panic!("no entry of {name}"))
+    }
+
     pub(super) fn new_name(&self) -> String {
         self.made.set(self.made.get() + 1);
         format!("v{:04}", self.made.get())
@@ -97,7 +110,7 @@ impl<'a> Host<'a> {
         self.volgc.clone().env("VOLGC_FAULT", orders).spawn(&case.command)
     }
 
-    /// Starts the case's command, and returns when it rests before a pass of a point (`take.rename@2`).
+    /// Starts the case's command, and returns when it rests before a pass of a point (`exchange.swap@2`).
     #[track_caller]
     pub fn rest_at(&self, case: &Case, point: &str, faults: &str) -> Resting {
         self.make_ready(case);

@@ -138,6 +138,27 @@ pub(super) fn unfinished_and_removed(host: &Host<'_>, point: &str) -> Case {
     case
 }
 
+/// What volgc 0.1 left when it was killed: it renamed the data first, and the volume had none.
+pub(super) fn left_by_an_earlier_one(host: &Host<'_>, state: &str, more: &serde_json::Value) -> Case {
+    let case = unfinished(host, quarantine(host), "exchange.swap");
+    let name = &case.treasures[0].name;
+    let manifest = host.manifest_of(name);
+    let text =
+        fs::read_to_string(&manifest).unwrap_or_else(|error| panic!("{}: {error}", manifest.display()));
+    let mut value: serde_json::Value = serde_json::from_str(&text).unwrap_or_default();
+    value["manifest_version"] = 1.into();
+    value["state"] = state.into();
+    for (key, with) in more.as_object().into_iter().flatten() {
+        value[key] = with.clone();
+    }
+    let entry = manifest.with_file_name("");
+    fs::write(&manifest, value.to_string())
+        .and_then(|()| fs::remove_file(entry.join("use-volgc-restore-or-delete")))
+        .and_then(|()| fs::rename(host.engine.volume_data(name), entry.join("data")))
+        .unwrap_or_else(|error| panic!("cannot make {}: {error}", entry.display()));
+    case
+}
+
 /// A directory that the engine does not list, beside a volume that it does: else nothing proves that the root is its own.
 pub(super) fn quarantine_unlisted(host: &Host<'_>) -> Case {
     host.engine.create_volume("anchor", &[("volgc.keep", "true")]);
