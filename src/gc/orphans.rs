@@ -3,8 +3,11 @@
 //! complete looks have found nothing for a whole grace period more.
 //!
 //! A container was seen to end when the engine told of its removal, or when its directory is gone: an engine that has merely lost
-//! sight of a container leaves the directory where it is. Where the engine lost most of its containers at once, a directory that is
-//! gone proves nothing, as all of them may be on a disk that is not mounted now.
+//! sight of a container leaves the directory where it is. Where the engine lost most of its containers at once, or has none any more, a
+//! directory that is gone proves nothing: all of them may be on a disk that is not mounted now, or somebody emptied `containers`.
+//!
+//! An engine that runs on forgets no removal after the last one, so a host whose containers were all removed is collected as ever. One that
+//! was restarted since has forgotten all: when it lists no container then, each volume that one held is suspected, however few there are.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -58,11 +61,8 @@ impl Directories {
     fn by_count(before: Option<u64>, now: u64, limits: &Limits) -> Self {
         let before = before.unwrap_or(0);
         let lost = before.saturating_sub(now);
-        if lost > u64::from(limits.sudden_orphans) && now < before.div_ceil(2) {
-            Self::ProveNothing
-        } else {
-            Self::Prove
-        }
+        let are_most = lost > u64::from(limits.sudden_orphans) && now < before.div_ceil(2);
+        if are_most || (now == 0 && before > 0) { Self::ProveNothing } else { Self::Prove }
     }
 }
 
@@ -90,7 +90,8 @@ impl LedgerState {
         orphans > limits.sudden_orphans as usize && orphans >= share
     }
 
-    /// The orphans whose last holder nobody saw end, when these are many. `self` is the state before.
+    /// The orphans whose last holder nobody saw end, when these are many; and those that a container held, when there is none any
+    /// more. `self` is the state before.
     pub fn suspects(
         &self,
         orphans: &Orphans,
@@ -107,9 +108,15 @@ impl LedgerState {
                 .is_some_and(was_seen_removed);
             !was_told && !container.as_ref().is_some_and(|id| ends.has(id, directories))
         };
-        let unseen: BTreeSet<VolumeName> =
-            orphans.iter().filter(is_unseen).map(|(name, _)| name.clone()).collect();
-        if self.are_many(unseen.len(), limits) { unseen } else { BTreeSet::new() }
+        let unseen: Orphans = orphans
+            .iter()
+            .filter(is_unseen)
+            .map(|(name, container)| (name.clone(), container.clone()))
+            .collect();
+        let is_suspect = |container: &Option<String>| {
+            self.are_many(unseen.len(), limits) || (containers == 0 && container.is_some())
+        };
+        unseen.iter().filter(|(_, container)| is_suspect(container)).map(|(name, _)| name.clone()).collect()
     }
 
     /// Holds volumes by the brake from now on.
@@ -166,7 +173,8 @@ pub fn suspicion(policy: &Policy, record: &VolumeRecord, volume: &Volume) -> Opt
         return None;
     }
     let detail = format!(
-        "lost its last holder together with many others at {}, and nobody saw these end; see `volgc acknowledge`",
+        "lost its last holder at {}, together with many others or with all that the engine had, and nobody saw these end; see `volgc \
+         acknowledge`",
         since.format("%Y-%m-%d %H:%M:%SZ")
     );
     Some(Verdict::keep(Reason::SuddenOrphan, detail))
@@ -201,8 +209,9 @@ pub fn held_back<'a>(verdicts: impl Iterator<Item = &'a Verdict>) -> Option<Held
     (volumes > 0).then(|| HeldBack {
         volumes,
         text: format!(
-            "{volumes} {what} lost the last holder together with many others, and nobody saw these holders end: either the \
-             engine does not show them any more, or they ended while nobody watched. Nothing is done with what they held \
+            "{volumes} {what} lost the last holder together with many others or with every container, and nobody saw these holders end: \
+             either the engine does not show them any more, as after somebody emptied its directory `containers`, or they ended while \
+             nobody watched. Nothing is done with what they held \
              until that is clear. If it is right, run `volgc acknowledge`; else find out why the engine does not show them. \
              `volgc report` names the volumes"
         ),
@@ -233,8 +242,11 @@ mod tests {
             ((Some(20), 10), Directories::Prove),
             ((Some(20), 9), Directories::ProveNothing),
             // Few.
-            ((Some(10), 0), Directories::Prove),
-            ((Some(11), 0), Directories::ProveNothing),
+            ((Some(11), 1), Directories::Prove),
+            ((Some(12), 1), Directories::ProveNothing),
+            // All.
+            ((Some(1), 0), Directories::ProveNothing),
+            ((Some(0), 0), Directories::Prove),
             ((None, 0), Directories::Prove),
         ];
         for ((before, now), expected) in cases {

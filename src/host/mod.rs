@@ -12,6 +12,7 @@ pub mod engine_process;
 pub mod exports;
 pub mod fault;
 pub mod http;
+pub mod image;
 pub mod ledger;
 pub mod patient;
 pub mod proc;

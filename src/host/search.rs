@@ -1,5 +1,5 @@
-//! Looks for files in a tree by what is known of them: an inode, a name, a size. Nothing is opened but directories, and no mount is
-//! crossed (I6).
+//! Looks for files in a tree by what is known of them: an inode, a name, a size. Nothing is opened but directories, and
+//! files that may be images; no mount is crossed (I6).
 #![expect(clippy::disallowed_methods, reason = "a search ends after a while")]
 
 use std::collections::HashSet;
@@ -8,7 +8,9 @@ use std::os::fd::BorrowedFd;
 use std::time::{Duration, Instant};
 
 use rustix::fs::{FileType, Statx};
+use rustix::io::Errno;
 
+use super::image::{self, Image};
 use super::proc::prints::Print;
 use super::pulse;
 use super::walk::crew::{Found, Plan, Visited, Visitor, walk};
@@ -35,15 +37,19 @@ pub struct Wanted {
     pub names: HashSet<Vec<u8>>,
     /// Sizes of regular files, in blocks of 512 bytes.
     pub sizes: HashSet<u64>,
+    /// Images of mounted file systems.
+    pub images: Vec<Image>,
+    /// By [`Print::key`], directories that may have another inode here.
+    pub directories: HashSet<i128>,
+    /// The same of other files. It takes a call for each file.
+    pub files: HashSet<i128>,
 }
 
 /// What may be one of them.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Hit {
-    /// Its inode.
-    pub inode: u64,
-    /// When it was changed last, in nanoseconds.
-    pub changed_at: i128,
+    /// What tells it from all others.
+    pub print: Print,
     /// Its path from the top of the tree.
     pub path: Vec<u8>,
     /// Its size in blocks of 512 bytes, rounded up.
@@ -52,6 +58,8 @@ pub struct Hit {
     pub is_plain: bool,
     /// Whether it is a socket.
     pub is_socket: bool,
+    /// The image that it is, if one is looked for.
+    pub image: Option<Image>,
 }
 
 /// What a search found.
@@ -105,8 +113,30 @@ struct Searcher<'a> {
 
 impl Searcher<'_> {
     fn directory(&mut self, facts: &Statx) {
-        if self.wanted.inodes.contains(&facts.stx_ino) {
-            self.hits.push(hit(facts, b"a directory".to_vec()));
+        let seen = hit(facts, b"a directory".to_vec());
+        if self.wanted.inodes.contains(&seen.print.inode)
+            || self.wanted.directories.contains(&seen.print.key())
+        {
+            self.hits.push(seen);
+        }
+    }
+
+    /// Which of the images a file is, by what is in it.
+    fn image(&mut self, found: &Found<'_>, seen: &Hit) -> Option<Image> {
+        let is_regular = seen.is_plain && !seen.print.is_directory;
+        if self.wanted.images.is_empty() || !is_regular || seen.print.size < image::LEAST {
+            return None;
+        }
+        match image::open(found.dir, found.name).and_then(|file| Image::of(&file)) {
+            Ok(image) => {
+                let image = image?;
+                self.wanted.images.iter().find(|wanted| wanted.may_be_from(&image)).copied()
+            }
+            Err(Errno::NOENT) => None,
+            Err(error) => {
+                self.fail(&seen.path, &error.to_string());
+                None
+            }
         }
     }
 
@@ -117,14 +147,13 @@ impl Searcher<'_> {
 
 fn hit(facts: &Statx, path: Vec<u8>) -> Hit {
     let kind = FileType::from_raw_mode(facts.stx_mode.into());
-    let Print { inode, changed_at } = Print::of(facts);
     Hit {
-        inode,
-        changed_at,
+        print: Print::of(facts),
         path,
         blocks: facts.stx_size.div_ceil(512),
         is_plain: matches!(kind, FileType::RegularFile | FileType::Directory),
         is_socket: kind == FileType::Socket,
+        image: None,
     }
 }
 
@@ -138,6 +167,8 @@ impl Visitor for Searcher<'_> {
         let is_wanted = self.wanted.inodes.contains(&found.inode)
             || self.wanted.names.contains(found.name.to_bytes())
             || !self.wanted.sizes.is_empty()
+            || !self.wanted.files.is_empty()
+            || !self.wanted.images.is_empty()
             || found.inode == 0;
         if !is_wanted {
             return Visited::Done;
@@ -147,8 +178,11 @@ impl Visitor for Searcher<'_> {
                 Visited::Directory
             }
             Ok(facts) => {
-                let seen = hit(&facts, found.path());
-                let is_hit = self.wanted.inodes.contains(&seen.inode)
+                let mut seen = hit(&facts, found.path());
+                seen.image = self.image(found, &seen);
+                let is_hit = seen.image.is_some()
+                    || self.wanted.inodes.contains(&seen.print.inode)
+                    || self.wanted.files.contains(&seen.print.key())
                     || self.wanted.names.contains(found.name.to_bytes())
                     || (seen.is_plain && self.wanted.sizes.contains(&seen.blocks));
                 if is_hit {

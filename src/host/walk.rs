@@ -47,6 +47,7 @@ const FACTS: StatxFlags = StatxFlags::TYPE
     .union(StatxFlags::MTIME)
     .union(StatxFlags::CTIME)
     .union(StatxFlags::ATIME)
+    .union(StatxFlags::BTIME)
     .union(StatxFlags::MNT_ID);
 
 /// `AT_STATX_DONT_SYNC`: what the kernel has at hand will do. A network or FUSE server that does not answer must not

@@ -5,17 +5,21 @@
 
 mod backing;
 mod clues;
+mod detached;
+mod loud;
 mod mounts;
 mod places;
 mod reach;
 mod shown;
+mod silent;
 mod uses;
 mod views;
 mod ways;
 mod words;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::os::fd::BorrowedFd;
+use std::sync::Arc;
 use std::time::Duration;
 
 pub use places::{Place, Target};
@@ -39,6 +43,7 @@ use crate::host::quarantine::{QuarantineDir, directories_of};
 use crate::host::volumes_dir::VolumesDir;
 use places::Places;
 use rustix::io::Errno;
+use uses::Found;
 
 /// How long the kernel may take. It answers from memory; only a lock that is never given back makes it wait.
 const PATIENCE: Duration = Duration::from_mins(1);
@@ -271,16 +276,19 @@ where
     if is_blind() {
         return Ok(Vec::new());
     }
-    let targets: Vec<Target<K>> = inside.iter().map(|inside| inside.target.clone()).collect();
-    let found = blocking(move || uses::find(&targets).map_err(refuse)).await?;
-    let (mut holders, clues) = (found.holders, found.clues);
-    holders.extend(uses::opened(&inside, found.served));
+    let inside = Arc::new(inside);
+    let asked = Arc::clone(&inside);
+    let found = blocking(move || uses::find(&asked).map_err(refuse)).await?;
+    let Found { mut holders, served, clues, large } = found;
+    holders.extend(uses::opened(&inside, served));
     // What is held in any case needs no search.
-    let open: Vec<Inside<K>> = inside
-        .into_iter()
-        .filter(|inside| holders.iter().all(|(key, _)| *key != inside.target.key))
-        .collect();
-    let searched = tokio::task::spawn_blocking(move || uses::search(&open, &clues)).await;
+    let held: BTreeSet<K> = holders.iter().map(|(key, _)| key.clone()).collect();
+    let search = move || {
+        let open: Vec<&Inside<K>> =
+            inside.iter().filter(|inside| !held.contains(&inside.target.key)).collect();
+        uses::search(&open, &clues, &large)
+    };
+    let searched = tokio::task::spawn_blocking(search).await;
     holders.extend(searched.map_err(|error| silent(format!("the search failed: {error}")))?);
     Ok(holders)
 }

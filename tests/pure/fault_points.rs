@@ -42,7 +42,7 @@ const EFFECTS: [&str; 25] = [
 ];
 
 /// Calls of `rustix::fs` that change nothing. All others are effects; `openat` is one where it makes a file.
-const LOOKS: [&str; 18] = [
+const LOOKS: [&str; 19] = [
     "accessat",
     "fgetxattr",
     "flock",
@@ -51,6 +51,7 @@ const LOOKS: [&str; 18] = [
     "fstatvfs",
     "getxattr",
     "ioctl_getflags",
+    "lgetxattr",
     "major",
     "makedev",
     "minor",

@@ -3,7 +3,7 @@
 //! There may be a hundred thousand, so of each only one thing is asked first: which file it is (`statx`). What lies on another file
 //! system than every volume, or was opened through a mount that shows none of them, is done with that.
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::HashSet;
 use std::ffi::CString;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::sync::{Mutex, PoisonError};
@@ -18,8 +18,8 @@ use rustix::path::DecInt;
 use super::ProcError;
 use super::fdinfo::{FdInfo, parse_fdinfo};
 use super::files::{FilePath, Manner, Use};
+use super::filter::{Filter, Regard};
 use super::mountinfo::Device;
-use super::sockets::Bound;
 use super::task::{self, Task};
 
 /// How far up a path is looked for that the kernel can tell: deeper than anything that is made by accident.
@@ -35,73 +35,6 @@ const AT_ONCE: usize = 512;
 
 /// `/dev/fuse` (Linux `Documentation/admin-guide/devices.txt`): who has it open serves a file system.
 const FUSE_DEVICE: Device = Device { major: 10, minor: 229 };
-
-/// Which of all files could concern the one who asks.
-#[derive(Debug, Clone)]
-pub struct Filter {
-    /// Devices of files, as `stat` names them.
-    pub files: Devices,
-    /// The same file systems as mountinfo, maps and marks name them.
-    pub systems: Devices,
-    /// Every known mount: whether anything that concerns the one who asks can be reached through it.
-    pub mounts: HashMap<u64, Reach>,
-    /// Sockets that are bound to a path.
-    pub sockets: Bound,
-}
-
-/// Some devices, or all of them where the file system gives its files several.
-#[derive(Debug, Clone)]
-pub enum Devices {
-    /// These alone.
-    These(BTreeSet<Device>),
-    /// Any.
-    Any,
-}
-
-impl Devices {
-    /// Whether a device is one of them.
-    pub fn include(&self, device: Device) -> bool {
-        match self {
-            Self::These(devices) => devices.contains(&device),
-            Self::Any => true,
-        }
-    }
-}
-
-/// What can be reached through a mount.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Reach {
-    /// Something that concerns the one who asks.
-    Something,
-    /// Nothing of it.
-    Nothing,
-}
-
-/// What has to be looked at of a file.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Regard {
-    /// All of it.
-    Whole,
-    /// Its path alone. The mount that it was opened through shows nothing of what is asked for, but the file may have left that mount's
-    /// directory since, and then the kernel tells no path.
-    Path,
-    /// Nothing.
-    None,
-}
-
-impl Filter {
-    fn regard(&self, device: Device, mount: Option<u64>, kind: FileType) -> Regard {
-        let reach = mount.and_then(|mount| self.mounts.get(&mount));
-        let is_file = matches!(kind, FileType::RegularFile | FileType::Directory);
-        match (self.files.include(device), reach) {
-            (true, Some(Reach::Nothing)) => Regard::Path,
-            (true, Some(Reach::Something) | None) => Regard::Whole,
-            // A file system that is in no table: unmounted while it was in use, or never mounted.
-            (false, None) if mount.is_some() && is_file && device.major == 0 => Regard::Whole,
-            (false, Some(_) | None) => Regard::None,
-        }
-    }
-}
 
 /// A directory of `/proc` that shows descriptors or what else a task uses.
 pub(super) struct Table<'a> {

@@ -5,8 +5,8 @@ use std::fmt;
 
 use rayon::iter::{IntoParallelIterator as _, ParallelIterator as _};
 
-pub use super::descriptors::{Devices, Filter, Reach};
 use super::descriptors::{Seen, Table};
+pub use super::filter::{Devices, Filter, Reach, pipes};
 use super::mountinfo::Device;
 use super::task::{self, Task};
 use super::{ProcError, fdinfo, maps, sight};
@@ -238,7 +238,11 @@ fn mapped_files<T>(
     filter: &Filter,
     judge: &impl Fn(&Use) -> Option<T>,
 ) -> Result<Vec<T>, ProcError> {
-    let mapped = maps::of(task)?.into_iter().filter(|file| filter.systems.include(file.device));
+    let is_wanted = |file: &maps::Mapped| {
+        let is_detached = filter.is_detached(file.device) && !is_in_memory(&file.path);
+        filter.systems.include(file.device) || is_detached
+    };
+    let mapped = maps::of(task)?.into_iter().filter(is_wanted);
     let uses = mapped.map(|file| Use {
         task,
         manner: Manner::MappedFile,
@@ -268,7 +272,8 @@ mod tests {
 
     fn everything() -> Filter {
         let (files, systems) = (Devices::Any, Devices::Any);
-        Filter { files, systems, mounts: HashMap::new(), sockets: BTreeMap::new() }
+        let mounted = std::collections::BTreeSet::new();
+        Filter { files, systems, mounts: HashMap::new(), mounted, pipes: None, sockets: BTreeMap::new() }
     }
 
     #[test]

@@ -27,6 +27,8 @@ pub struct MountLine {
     /// The directories that an overlay is made of, as they were written when it was mounted: seen by whoever mounted it, and not
     /// always absolute. Of an EROFS that was mounted straight from a file, that file.
     pub layers: Vec<Vec<u8>>,
+    /// Those of them of which nothing is seen by its own name: files of others have their content there.
+    pub data: Vec<Vec<u8>>,
     /// The directories that an overlay writes to.
     pub uppers: Vec<Vec<u8>>,
     /// What else could be a path in the source and the options: the branches of a FUSE pool, a cache, a journal.
@@ -72,7 +74,9 @@ fn parse_line(line: &[u8]) -> Option<MountLine> {
     // The source may be empty.
     let source = unescape(fields.next().unwrap_or(b""))?;
     let options = fields.next();
-    let uppers = if kind == b"overlay" { layers(options?, &UPPERS)? } else { Vec::new() };
+    let of_overlay =
+        |wanted: &[&[u8]]| if kind == b"overlay" { layers(options?, wanted) } else { Some(Vec::new()) };
+    let (uppers, data) = (of_overlay(&UPPERS)?, of_overlay(&[DATA])?);
     let (layers, mentions) = match kind.as_slice() {
         b"overlay" => (layers(options?, &LOWERS)?, Vec::new()),
         b"erofs" => (backing_file(source), values(options)),
@@ -88,12 +92,14 @@ fn parse_line(line: &[u8]) -> Option<MountLine> {
         point,
         kind,
         layers,
+        data,
         uppers,
         mentions,
     })
 }
 
 const LOWERS: [&[u8]; 3] = [b"lowerdir", b"lowerdir+", b"datadir+"];
+const DATA: &[u8] = b"datadir+";
 const UPPERS: [&[u8]; 2] = [b"upperdir", b"workdir"];
 
 /// The file that an EROFS was mounted from (Linux 6.12), unless it is a device.
@@ -141,33 +147,39 @@ fn layers(options: &[u8], wanted: &[&[u8]]) -> Option<Vec<Vec<u8>>> {
         let Some(equals) = option.iter().position(|byte| *byte == b'=') else { continue };
         let (key, value) = (option.get(..equals)?, option.get(equals + 1..)?);
         match key {
+            b"lowerdir" if wanted.contains(&DATA) => {
+                let (above, below) = split_layers(&unescape(value)?);
+                let above = if wanted.contains(&key) { above } else { Vec::new() };
+                layers.extend(above.into_iter().chain(below));
+            }
             key if !wanted.contains(&key) => {}
-            b"lowerdir" => layers.extend(split_layers(&unescape(value)?)),
             _ => layers.push(unescape(value)?),
         }
     }
     Some(layers)
 }
 
-/// `a:b::c`, where a backslash takes its meaning from a colon.
-fn split_layers(value: &[u8]) -> Vec<Vec<u8>> {
-    let mut layers = vec![Vec::new()];
+/// `a:b::c`, where a backslash takes its meaning from a colon, and what follows two colons has data alone.
+fn split_layers(value: &[u8]) -> (Vec<Vec<u8>>, Vec<Vec<u8>>) {
+    let mut parts = vec![Vec::new()];
     let mut bytes = value.iter().copied();
     while let Some(byte) = bytes.next() {
         let byte = match byte {
             b':' => {
-                layers.push(Vec::new());
+                parts.push(Vec::new());
                 continue;
             }
             b'\\' => bytes.next().unwrap_or(b'\\'),
             other => other,
         };
-        if let Some(layer) = layers.last_mut() {
-            layer.push(byte);
+        if let Some(part) = parts.last_mut() {
+            part.push(byte);
         }
     }
-    layers.retain(|layer| !layer.is_empty());
-    layers
+    let is_data_behind = parts.iter().position(Vec::is_empty).unwrap_or(parts.len());
+    let mut data = parts.split_off(is_data_behind);
+    data.retain(|part| !part.is_empty());
+    (parts, data)
 }
 
 #[expect(clippy::disallowed_methods, reason = "what is not a number makes the caller refuse the line")]

@@ -7,7 +7,8 @@ use super::places::{Place, Places, join};
 use super::ways::{Lead, Ways, names};
 use super::words::text;
 use crate::host::proc::mountinfo::{Device, MountLine};
-use crate::host::proc::namespaces::Namespace;
+use crate::host::proc::namespaces::{self, Namespace};
+use crate::host::proc::task::Task;
 
 /// Where the service manager puts a file system together in a namespace that is gone when it is done (systemd-sysext).
 const STAGING: &[u8] = b"/run/systemd/";
@@ -32,8 +33,12 @@ pub(super) struct Backed<'a, 'm, K> {
     pub(super) unknown: Option<String>,
     /// Where what it is made of leads now, one for each text: in each namespace where it leads anywhere, as a path without links.
     pub(super) layers: Vec<Vec<(&'m Namespace, Vec<u8>)>>,
+    /// The same of layers of which nothing is seen by its own name.
+    pub(super) data: Vec<Vec<(&'m Namespace, Vec<u8>)>>,
     /// Whether that can be taken for the truth.
     pub(super) proof: Proof,
+    /// Whether a volume may be one of its layers, for all that their names tell.
+    pub(super) is_open: bool,
     /// What it is made of that lies above every target.
     pub(super) above: Option<Vec<u8>>,
 }
@@ -48,13 +53,36 @@ pub(super) enum Proof {
     Content,
 }
 
-/// Every such file system in these namespaces. `bases` are the namespaces in which administrators and engines mount things: our own,
-/// and that of the first process.
+impl<K> Backed<'_, '_, K> {
+    /// A container may have ended since the tables were read, and its layers with it.
+    pub(super) fn is_still_there(&self) -> bool {
+        self.seen.iter().any(|(namespace, mount)| {
+            let Some(task) = namespace.task else { return true };
+            // What cannot be read is not known to be gone (I2). Nobody shows the whole table of some.
+            if namespace.window.is_none() {
+                let is_in = |task: &Task| task.namespace().map_or(true, |id| id == Some(namespace.id));
+                return namespace.tasks.iter().any(is_in);
+            }
+            namespaces::read_table(&task.path("mountinfo"))
+                .map_or(true, |mounts| mounts.is_some_and(|mounts| mounts.contains(mount)))
+        })
+    }
+}
+
+/// The namespaces in which administrators and engines mount things: our own, and that of the first process.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Host<'h, 'm> {
+    pub(super) namespaces: &'h [&'m Namespace],
+    /// Whether paths are followed in them, beside where a mount is seen.
+    pub(super) is_followed: bool,
+}
+
+/// Every such file system in these namespaces.
 pub(super) fn find<'a, 'm, K: Ord>(
     places: &'a Places<'a, K>,
     ways: &Ways<'m>,
     namespaces: &'m [Namespace],
-    bases: &[&'m Namespace],
+    host: Host<'_, 'm>,
 ) -> Vec<Backed<'a, 'm, K>> {
     type Made<'m> = (Device, &'m [Vec<u8>], &'m [Vec<u8>], &'m [Vec<u8>]);
     // A mount is copied into every namespace made after it, and is of the same file system in all of them.
@@ -75,10 +103,12 @@ pub(super) fn find<'a, 'm, K: Ord>(
             elsewhere: BTreeSet::new(),
             unknown: None,
             layers: Vec::new(),
+            data: Vec::new(),
             proof: Proof::Names,
+            is_open: false,
             above: None,
         };
-        let mut look = Look { places, ways, bases, backed };
+        let mut look = Look { places, ways, host, backed };
         look.layers(layers, uppers);
         look.mentions(mentions);
         look.backed
@@ -89,7 +119,7 @@ pub(super) fn find<'a, 'm, K: Ord>(
 struct Look<'a, 'm, 'w, K> {
     places: &'a Places<'a, K>,
     ways: &'w Ways<'m>,
-    bases: &'w [&'m Namespace],
+    host: Host<'w, 'm>,
     backed: Backed<'a, 'm, K>,
 }
 
@@ -104,32 +134,45 @@ impl<'a, 'm, K: Ord> Look<'a, 'm, '_, K> {
         for layer in &absolute {
             let ways = self.follow(layer);
             if !is_work(layer) {
-                self.layer(ways);
+                self.layer(layer, layer, ways);
             }
         }
         if relative.is_empty() {
             return;
         }
+        // Where nothing shows a namespace whole, any directory seems to have them.
+        let store = absolute.iter().find_map(|layer| store_of(layer));
         if let Some(ways) = self.base_of(&relative, &absolute) {
             for (layer, (place, way)) in relative.iter().zip(ways) {
                 self.claim(&place, true);
                 if !is_work(layer) {
-                    self.layer(way.into_iter().collect());
+                    let beside = store.map(|store| join(store, layer));
+                    let whole = beside.unwrap_or_else(|| place.path.clone());
+                    self.layer(layer, &whole, way.into_iter().collect());
                 }
             }
         } else {
             let layer = relative.first().map_or_else(String::new, |layer| text(layer));
+            self.backed.is_open = true;
             self.backed.unknown.get_or_insert_with(|| {
                 format!("its layer {layer} is relative to a directory that the kernel does not tell")
             });
         }
     }
 
-    fn layer(&mut self, ways: Vec<(&'m Namespace, Vec<u8>)>) {
+    /// `whole` is as much of its path as is known.
+    fn layer(&mut self, layer: &[u8], whole: &[u8], ways: Vec<(&'m Namespace, Vec<u8>)>) {
         if ways.is_empty() || !ways.iter().all(|(_, path)| is_in_store(path)) {
             self.backed.proof = Proof::Content;
+            let is_of_engine = |path: &[u8]| is_in_store(path) || is_short(path);
+            let is_led = !ways.is_empty() && ways.iter().all(|(_, path)| is_of_engine(path));
+            let is_settled = is_led || (is_of_engine(whole) && (ways.is_empty() || !layer.starts_with(b"/")));
+            self.backed.is_open |= !is_settled && !self.is_explained(layer);
         }
-        self.backed.layers.push(ways);
+        let is_data =
+            self.backed.seen.first().is_some_and(|(_, mount)| mount.data.iter().any(|data| data == layer));
+        let layers = if is_data { &mut self.backed.data } else { &mut self.backed.layers };
+        layers.push(ways);
     }
 
     fn mentions(&mut self, mentions: &[Vec<u8>]) {
@@ -181,7 +224,8 @@ impl<'a, 'm, K: Ord> Look<'a, 'm, '_, K> {
     fn namespaces(&self) -> Vec<&'m Namespace> {
         let mut ids = BTreeSet::new();
         let seen = self.backed.seen.iter().map(|(namespace, _)| *namespace);
-        seen.chain(self.bases.iter().copied()).filter(|namespace| ids.insert(namespace.id)).collect()
+        let host = self.host.namespaces.iter().copied().filter(|_| self.host.is_followed);
+        seen.chain(host).filter(|namespace| ids.insert(namespace.id)).collect()
     }
 
     fn claims(&mut self, is_certain: bool) -> &mut BTreeSet<&'a K> {
@@ -200,14 +244,14 @@ impl<'a, 'm, K: Ord> Look<'a, 'm, '_, K> {
     /// one that the service manager put together.
     fn is_explained(&self, layer: &[u8]) -> bool {
         let is_of_the_start = |(namespace, mount): &(&Namespace, &MountLine)| {
-            mount.point == b"/" && self.bases.iter().any(|base| base.id == namespace.id)
+            mount.point == b"/" && self.host.namespaces.iter().any(|base| base.id == namespace.id)
         };
         if layer.starts_with(STAGING) || self.backed.seen.iter().any(is_of_the_start) {
             return true;
         }
         let exists = |path: &[u8]| {
             let leads = |namespace| matches!(self.ways.lead(namespace, b"/", path), Lead::To { .. });
-            self.bases.iter().any(|namespace| leads(namespace))
+            self.host.namespaces.iter().any(|namespace| leads(namespace))
         };
         let early = EARLY_ROOTS.iter().filter_map(|root| layer.strip_prefix(*root));
         early.filter(|rest| rest.starts_with(b"/")).any(exists)
@@ -230,7 +274,8 @@ impl<'a, 'm, K: Ord> Look<'a, 'm, '_, K> {
                     Lead::Missing { place, rest, .. }
                         if names(&rest).next().is_some_and(|name| is_made_up(&name)) =>
                     {
-                        Some((place, None))
+                        let path = join(&place.path, &rest);
+                        Some((Place { path, ..place }, None))
                     }
                     Lead::Missing { .. } | Lead::Foreign | Lead::Unknown => None,
                 };
@@ -261,6 +306,20 @@ fn is_in_store(path: &[u8]) -> bool {
         _ => false,
     };
     parts.array_windows().any(is_layer) && parts.iter().all(|name| name != b"volumes")
+}
+
+/// The store of an engine that a path leads into.
+fn store_of(path: &[u8]) -> Option<&[u8]> {
+    super::places::upwards(path).find(|above| is_in_store(above)).and_then(|layer| above(layer).nth(1))
+}
+
+/// Whether a path is the short name of a layer, `overlay2/l/ID`.
+fn is_short(path: &[u8]) -> bool {
+    let parts: Vec<Vec<u8>> = names(path).collect();
+    let is_link = |[store, links, name]: &[Vec<u8>; 3]| {
+        matches!(store.as_slice(), b"overlay2" | b"overlay") && links == b"l" && is_id(name)
+    };
+    parts.array_windows().any(is_link) && parts.iter().all(|name| name != b"volumes")
 }
 
 /// Whether a name is one that programs make up: a number, or the ID of a layer or snapshot.

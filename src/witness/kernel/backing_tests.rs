@@ -57,7 +57,8 @@ fn each<T>(tables: &[&str], tell: impl Fn(Backed<'_, '_, &'static str>) -> T) ->
     let places = Places::new(&targets);
     let ways = Ways::new(places.devices().clone(), Box::new(Disk));
     let bases: Vec<&Namespace> = namespaces.iter().take(1).collect();
-    find(&places, &ways, &namespaces, &bases).into_iter().map(tell).collect()
+    let host = Host { namespaces: &bases, is_followed: true };
+    find(&places, &ways, &namespaces, host).into_iter().map(tell).collect()
 }
 
 /// `certain KEYS` and `unknown TEXT` of each file system, in the order of their devices.
@@ -221,5 +222,29 @@ fn files_and_branches_are_references() {
         (format!("cachefs none rw,dir={DATA}/cache"), "a"),
     ] {
         assert_eq!(found(&[&mount(&line)]), [expected], "{line}");
+    }
+}
+
+#[test]
+fn a_layer_in_the_store_of_an_engine_leaves_nothing_open_wherever_it_is_seen() {
+    let is_open = |line: &str| {
+        let table = format!("{HOST}2 1 0:99 / {line}\n");
+        each(&[HOST, &table], |backed| backed.is_open).into_iter().any(|is_open| is_open)
+    };
+    for line in [
+        "/m rw - overlay overlay rw,lowerdir=l/ABCDEFGHIJKLMNOPQRSTUVWXYZ:l/BBCDEFGHIJKLMNOPQRSTUVWXYZ,upperdir=/var/lib/docker/overlay2/abcdef0123456789abcdef/diff,workdir=/var/lib/docker/overlay2/abcdef0123456789abcdef/work",
+        "/m rw - overlay overlay rw,lowerdir=/gone/snapshots/7/fs:/gone/snapshots/8/fs",
+        "/m rw - overlay overlay rw,lowerdir=/gone/overlay/l/ABCDEFGHIJKLMNOPQRSTUVWXYZ",
+        "/usr ro - overlay overlay ro,lowerdir=/run/systemd/sysext/meta:/run/systemd/sysext/one",
+    ] {
+        assert!(!is_open(line), "{line}");
+    }
+    for line in [
+        "/m rw - overlay overlay rw,lowerdir=/srv/low,upperdir=/srv/up,workdir=/srv/work",
+        "/m rw - overlay overlay rw,lowerdir=/gone/one:/gone/two",
+        "/m rw - overlay overlay rw,lowerdir=/var/lib/docker/volumes/x/_data/snapshots/7/fs",
+        "/m rw - overlay overlay rw,lowerdir=one:two",
+    ] {
+        assert!(is_open(line), "{line}");
     }
 }

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
-use super::backing::{self, Backed};
+use super::backing::{self, Backed, Host};
 use super::places::{Concern, Places};
 use super::reach::{self, Fence};
 use super::ways::{Here, Lead, Ways};
@@ -29,7 +29,8 @@ pub(super) fn ask<K: Ord + Clone>(
     let ways = Ways::new(places.devices().clone(), Box::new(Here));
     let mut found = Finding::new(places, fences);
     found.shown(&namespaces);
-    for backed in backing::find(places, &ways, &namespaces, &bases) {
+    let hosts = Host { namespaces: &bases, is_followed: true };
+    for backed in backing::find(places, &ways, &namespaces, hosts) {
         found.backed(&backed);
     }
     found.exported(&ways, &bases)?;
@@ -38,7 +39,7 @@ pub(super) fn ask<K: Ord + Clone>(
 }
 
 /// The namespaces of this process and of the first one.
-fn host_namespaces() -> Result<BTreeSet<u64>, ProcError> {
+pub(super) fn host_namespaces() -> Result<BTreeSet<u64>, ProcError> {
     let own = task::own()?;
     let own = Task { process: own, thread: own };
     let first = Task { process: 1, thread: 1 };
@@ -150,7 +151,7 @@ impl<'p, 'a, 'm, K: Ord + Clone> Finding<'p, 'a, 'm, K> {
         let certain = || backed.certain.iter().chain(elsewhere()).copied();
         self.keep(&namespaces, &certain().cloned().collect::<Vec<_>>());
         self.hold(certain(), mount, &namespaces, None);
-        let Some(unknown) = backed.unknown.as_deref().filter(|_| is_still_there(backed)) else { return };
+        let Some(unknown) = backed.unknown.as_deref().filter(|_| backed.is_still_there()) else { return };
         if !reached.is_empty() {
             let way = "unmount it, or mount it again with paths that exist";
             self.mounts.alerts.push(format!(
@@ -225,16 +226,6 @@ impl<'p, 'a, 'm, K: Ord + Clone> Finding<'p, 'a, 'm, K> {
         }
         Ok(())
     }
-}
-
-/// A container may have ended since the tables were read, and its layers with it.
-fn is_still_there<K>(backed: &Backed<'_, '_, K>) -> bool {
-    backed.seen.iter().any(|(namespace, mount)| {
-        let Some(task) = namespace.task else { return true };
-        // What cannot be read is not known to be gone (I2).
-        namespaces::read_table(&task.path("mountinfo"))
-            .map_or(true, |mounts| mounts.is_some_and(|mounts| mounts.contains(mount)))
-    })
 }
 
 fn count(volumes: usize) -> String {

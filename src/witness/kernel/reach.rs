@@ -100,6 +100,19 @@ pub(super) fn of<'a, K: Ord>(
     found
 }
 
+/// The targets that a process may use: those that it can reach, or all of them, where it may be root.
+pub(super) fn of_process<'a, K: Ord>(
+    places: &'a Places<'a, K>,
+    process: u32,
+    fences: &[Fence],
+) -> BTreeSet<&'a K> {
+    let mounts = namespaces::read_table(&format!("/proc/{process}/mountinfo"));
+    match (owner::powerless(process), mounts) {
+        (Ok(Some(ids)), Ok(Some(mounts))) => within(places, &mounts, &ids, fences),
+        (Ok(_) | Err(_), _) => places.targets().iter().map(|target| &target.key).collect(),
+    }
+}
+
 /// Whether a process may open what is in a target by a path that it was given. Not to know is that it may (I2).
 pub(super) fn may_open<K: Ord>(process: u32, inside: &Inside<K>) -> bool {
     let (Some(directory), Ok(Some(ids))) = (&inside.directory, owner::powerless(process)) else {

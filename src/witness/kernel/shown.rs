@@ -1,21 +1,25 @@
-//! What a file system that is made of others shows. Where the text of its mount does not lead to it any more, or there is no mount of it,
-//! that is all that tells whose files they are.
+//! What a file system that is made of others shows. Where the text of its mount does not lead to it any more, that is all that tells whose
+//! files they are.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Mutex, PoisonError};
-use std::time::Duration;
+use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use super::backing::{Backed, Proof};
 use super::clues::Clue;
-use crate::host::clock::Deadline;
-use crate::host::patient;
-use crate::host::proc::files::{Manner, Use};
-use crate::host::proc::mountinfo::{Device, MountLine};
+use super::places::{below, join};
+use super::silent::ask;
+use crate::host::image;
+use crate::host::proc::mountinfo::MountLine;
 use crate::host::proc::namespaces::Namespace;
-use crate::host::proc::prints::{self, Made, Print};
+use crate::host::proc::owner;
+use crate::host::proc::prints::{self, Extent, LeftOut, Listed, Made, Print};
+use rustix::fs::CWD;
 
-/// How many files of one file system are looked for.
+/// How many files of one file system are looked for, before all others were looked at.
 pub(super) const MOST: usize = 2048;
+
+/// How many after that, as long as there is room.
+pub(super) const MANY: usize = 16_384;
 
 /// How many files of a layer are compared with what is seen in the overlay before it counts as not part of it. One is enough that
 /// nothing above it hides.
@@ -24,183 +28,259 @@ const FEW: usize = 16;
 /// How many files are looked at in all overlays together, in one look. Anybody may mount thousands, of hundreds of layers each.
 pub(super) const MOST_OF_ALL: usize = 100_000;
 
-/// How long the first file system may take that does not answer: a FUSE server may be behind it. Each one after it has less time, so that
-/// all of them together take no more than twice as long.
-const PATIENCE: Duration = Duration::from_secs(5);
-
-/// For how long one that did not answer is left alone. Its device number is another one's some day, which must not be taken for it (I2).
-const PAUSE: Duration = Duration::from_mins(10);
-
-static SILENT: Mutex<Silent> = Mutex::new(Silent(BTreeMap::new()));
-
-/// File systems that did not answer, and until when each is left alone.
-struct Silent(BTreeMap<Device, Deadline>);
-
-impl Silent {
-    fn has(&mut self, device: Device) -> bool {
-        self.0.retain(|_, until| !until.has_passed());
-        self.0.contains_key(&device)
-    }
-}
-
-/// Looks at a file system; none when it does not answer.
-fn ask<T: Send + 'static>(device: Device, look: impl FnOnce() -> T + Send + 'static) -> Option<T> {
-    let silent = || SILENT.lock().unwrap_or_else(PoisonError::into_inner);
-    if silent().has(device) {
-        return None;
-    }
-    let count = u32::try_from(silent().0.len()).unwrap_or(u32::MAX).saturating_add(1);
-    let answer = patient::one(PATIENCE / count.saturating_mul(count), look);
-    if answer.is_none() {
-        tracing::warn!(
-            "the file system {}:{} does not answer, so volgc believes what its mount says it is made of: find it by that number (`findmnt -o MAJ:MIN,TARGET`), and look for a FUSE server that hangs",
-            device.major,
-            device.minor
-        );
-        silent().0.insert(device, Deadline::after(PAUSE));
-    }
-    answer
-}
-
 /// A mount whose text proves nothing, where it is seen, and what is seen in it.
 pub(super) struct Seen<'m> {
     pub(super) namespace: &'m Namespace,
     pub(super) mount: &'m MountLine,
+    /// Every namespace in which it is.
+    pub(super) namespaces: Vec<&'m Namespace>,
     pub(super) clues: Vec<Clue>,
+    /// Why it may show other files too.
+    pub(super) doubt: Option<Doubt>,
+}
+
+/// Why a file system may show files that were not seen.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Doubt {
+    /// It shows more than were looked at, from this directory on.
+    More(Vec<u8>),
+    /// This cannot be seen of it.
+    Unseen(String),
+}
+
+impl Doubt {
+    pub(super) fn silent() -> Self {
+        Self::Unseen("it does not answer, perhaps because a FUSE server hangs".to_owned())
+    }
+
+    pub(super) fn why(&self) -> String {
+        match self {
+            Self::More(_) => "it shows more files than volgc looks at".to_owned(),
+            Self::Unseen(why) => why.clone(),
+        }
+    }
+
+    pub(super) fn of(left_out: LeftOut, top: &[u8]) -> Self {
+        match left_out {
+            LeftOut::More => Self::More(top.to_vec()),
+            LeftOut::Failed(error) => Self::Unseen(format!("some of it cannot be read: {error}")),
+        }
+    }
 }
 
 /// What is seen in the mounts of which the text is not the whole truth.
 ///
-/// Those of the first namespace come first, which no user can make up: how much is looked at has an end (I14).
-pub(super) fn beyond_text<'m, K>(mut all: Vec<Backed<'_, 'm, K>>) -> Vec<Seen<'m>> {
-    let first_seen = |backed: &Backed<'_, '_, K>| backed.seen.iter().map(|(namespace, _)| namespace.id).min();
-    all.sort_by_key(first_seen);
+/// Those that an unprivileged user made up come last, and those of the first namespace first: how much is looked at has an end (I14).
+pub(super) fn beyond_text<'m, K>(all: Vec<Backed<'_, 'm, K>>, targets: &Arc<[Print]>) -> Vec<Seen<'m>> {
+    let mut all: Vec<_> = all.into_iter().filter(|backed| backed.proof == Proof::Content).collect();
+    all.sort_by_cached_key(|backed| {
+        let is_made_up = |namespace: &Namespace| matches!(owner::unprivileged(&namespace.tasks), Ok(Some(_)));
+        let everywhere_made_up = backed.seen.iter().all(|(namespace, _)| is_made_up(namespace));
+        (everywhere_made_up, backed.seen.iter().map(|(namespace, _)| namespace.id).min())
+    });
     let mut left = MOST_OF_ALL;
-    all.iter().filter_map(|backed| look(backed, &mut left)).collect()
+    let mut seen: Vec<(&Backed<'_, 'm, K>, Seen<'m>)> = Vec::new();
+    for backed in &all {
+        seen.extend(look(backed, MOST, targets, &mut left).map(|first| (backed, first)));
+    }
+    // What is left is for those that show more.
+    for (backed, first) in &mut seen {
+        if left > MOST
+            && matches!(first.doubt, Some(Doubt::More(_)))
+            && let Some(again) = look(backed, MANY, targets, &mut left)
+        {
+            *first = again;
+        }
+    }
+    seen.into_iter().map(|(_, seen)| seen).collect()
 }
 
-fn look<'m, K>(backed: &Backed<'_, 'm, K>, left: &mut usize) -> Option<Seen<'m>> {
-    if backed.proof != Proof::Content {
-        return None;
-    }
-    let (namespace, mount) = *backed.seen.iter().find(|(namespace, _)| namespace.window.is_some())?;
-    let top = prints::seen_by(namespace.window?, &mount.point);
+fn look<'m, K>(
+    backed: &Backed<'_, 'm, K>,
+    most: usize,
+    targets: &Arc<[Print]>,
+    left: &mut usize,
+) -> Option<Seen<'m>> {
+    let &(namespace, mount) = backed.seen.first()?;
+    let tops = tops(&backed.seen);
+    let seen_in = |namespace: &Namespace, path: &[u8]| Some(prints::seen_by(namespace.window?, path));
     let layers = |ways: &Vec<(&Namespace, Vec<u8>)>| -> Vec<Vec<u8>> {
-        ways.iter().filter_map(|(namespace, path)| Some(prints::seen_by(namespace.window?, path))).collect()
+        ways.iter().filter_map(|(namespace, path)| seen_in(namespace, path)).collect()
     };
     let shown = Shown {
-        top,
-        device: mount.device,
-        is_image: mount.kind == b"erofs",
+        tops: tops.iter().map(|(_, mount, path)| (path.clone(), (*mount).clone())).collect(),
         layers: backed.layers.iter().map(layers).collect(),
+        data: backed.data.iter().map(layers).collect(),
+        targets: Arc::clone(targets),
+        most,
         left: *left,
     };
-    let (clues, still_left) = ask(mount.device, move || shown.beyond_text())?;
+    let is_anywhere = !tops.is_empty();
+    let (found, still_left) = match ask(mount.device, move || shown.beyond_text()) {
+        Some((found, still_left)) => (found, still_left),
+        None => (Beyond { doubt: Some(Doubt::silent()), ..Beyond::default() }, *left),
+    };
     *left = still_left;
-    Some(Seen { namespace, mount, clues })
+    let (namespace, mount) =
+        found.first.and_then(|first| tops.get(first)).map_or((namespace, mount), |top| (top.0, top.1));
+    let doubt = if is_anywhere { found.doubt } else { Some(nowhere()) };
+    let namespaces = backed.seen.iter().map(|(namespace, _)| *namespace).collect();
+    let doubt = doubt.filter(|_| backed.is_open && backed.is_still_there());
+    Some(Seen { namespace, mount, namespaces, clues: found.clues, doubt })
 }
 
-/// A mount by the paths of its parts, as they are seen from here.
+fn nowhere() -> Doubt {
+    Doubt::Unseen("nobody is in there whose root directory is that of the namespace".to_owned())
+}
+
+type Top<'m> = (&'m Namespace, &'m MountLine, Vec<u8>);
+
+/// Where a file system may be seen, with the path from here: what shows the most of it first.
+fn tops<'m>(seen: &[(&'m Namespace, &'m MountLine)]) -> Vec<Top<'m>> {
+    let mut tops: Vec<Top<'m>> = seen
+        .iter()
+        .filter_map(|(namespace, mount)| {
+            Some((*namespace, *mount, prints::seen_by(namespace.window?, &mount.point)))
+        })
+        .collect();
+    tops.sort_by_key(|(_, mount, _)| mount.root.len());
+    tops
+}
+
+/// A file system by the paths of its mounts and of its parts, as they are seen from here.
 struct Shown {
-    top: Vec<u8>,
-    device: Device,
-    is_image: bool,
+    tops: Vec<(Vec<u8>, MountLine)>,
     layers: Vec<Vec<Vec<u8>>>,
+    data: Vec<Vec<Vec<u8>>>,
+    /// The directories that are looked for. What is seen below them lies in a layer above them, which is no reference to any one.
+    targets: Arc<[Print]>,
+    /// How many files are listed.
+    most: usize,
     /// How many files may be looked at yet.
     left: usize,
 }
 
+/// What is not proved to be explained by the layers.
+#[derive(Default)]
+struct Beyond {
+    clues: Vec<Clue>,
+    doubt: Option<Doubt>,
+    /// Which of the mounts shows it.
+    first: Option<usize>,
+}
+
 impl Shown {
-    /// What is not proved to be explained by the layers, and how many files may be looked at after that.
-    fn beyond_text(mut self) -> (Vec<Clue>, usize) {
-        // Something else may be mounted over it by now.
-        if !prints::is_on(&self.top, self.device) {
-            return (Vec::new(), self.left);
+    /// And how many files may be looked at after that.
+    fn beyond_text(mut self) -> (Beyond, usize) {
+        let shown = self.visible();
+        let Some((first, top, _)) = shown.first() else {
+            let why = match self.left {
+                0 => "there are more of its kind than volgc looks at; unmount what is not needed",
+                _ => "something else is mounted over it; unmount one of them",
+            };
+            let doubt = Some(Doubt::Unseen(why.to_owned()));
+            return (Beyond { doubt, ..Beyond::default() }, self.left);
+        };
+        let mut beyond = Beyond { first: Some(*first), ..Beyond::default() };
+        match prints::reached(top).and_then(|top| prints::made(&top)) {
+            Ok(Made::Erofs(image)) => beyond.clues.extend(self.image(&image)),
+            _ if self.is_explained(&shown) => {}
+            _ => self.list(&shown, &mut beyond),
         }
-        if self.is_image {
-            return (self.image(), self.left);
+        (beyond, self.left)
+    }
+
+    /// Those mounts that nothing is mounted over, without those that show a part of what another one shows.
+    fn visible(&mut self) -> Vec<(usize, Vec<u8>, Vec<u8>)> {
+        let mut visible: Vec<(usize, Vec<u8>, Vec<u8>)> = Vec::new();
+        for (number, (path, mount)) in self.tops.iter().enumerate() {
+            if self.left == 0 {
+                break;
+            }
+            if visible.iter().any(|(_, _, root)| below(&mount.root, root).is_some()) {
+                continue;
+            }
+            self.left -= 1;
+            if prints::is_on(path, mount) {
+                visible.push((number, path.clone(), mount.root.clone()));
+            }
         }
-        if self.is_explained() {
-            return (Vec::new(), self.left);
+        visible
+    }
+
+    fn list(&mut self, shown: &[(usize, Vec<u8>, Vec<u8>)], beyond: &mut Beyond) {
+        for (_, top, root) in shown {
+            let Listed { found, left_out } =
+                prints::listed(top, Extent { most: self.most.min(self.left), without: &self.targets });
+            self.left -= found.len().min(self.left);
+            // A part of it may be one file, or a directory, that was copied up.
+            let is_part = root != b"/";
+            let clue = |(path, print): (Vec<u8>, Print)| {
+                if is_part && path.is_empty() { Clue::Copy(print) } else { Clue::Print(print) }
+            };
+            beyond.clues.extend(found.into_iter().map(clue));
+            let doubt = left_out.map(|left_out| Doubt::of(left_out, top));
+            beyond.doubt = beyond.doubt.take().or(doubt);
         }
-        let shown = prints::listed(&self.top, MOST.min(self.left));
-        self.left -= shown.len().min(self.left);
-        (shown.into_iter().map(|(_, print)| Clue::Print(print)).collect(), self.left)
+        if !self.data.is_empty() {
+            self.contents(beyond);
+        }
+    }
+
+    /// The files of other layers tell where in a layer of data alone their content is.
+    fn contents(&mut self, beyond: &mut Beyond) {
+        let most = self.most.min(self.left);
+        let ways = self.layers.iter().filter_map(|ways| ways.first());
+        let found: Vec<Clue> = ways
+            .flat_map(|way| prints::contents_elsewhere(way, most))
+            .map(|(path, size)| Clue::Content(path, size))
+            .collect();
+        self.left -= found.len().min(self.left);
+        // Where it leads somewhere and nothing refers to it, its text is all there is.
+        if found.is_empty() && self.data.iter().any(Vec::is_empty) {
+            beyond.doubt.get_or_insert_with(|| {
+                Doubt::Unseen("nothing tells which files of its layer of data alone it shows".to_owned())
+            });
+        }
+        beyond.clues.extend(found);
     }
 
     /// Whether something was seen of each layer, and no two of them are one.
-    fn is_explained(&mut self) -> bool {
+    fn is_explained(&mut self, shown: &[(usize, Vec<u8>, Vec<u8>)]) -> bool {
+        if !self.data.is_empty() {
+            return false;
+        }
         let layers = std::mem::take(&mut self.layers);
         let mut proved = BTreeSet::new();
-        layers.iter().all(|ways| {
-            let part = ways.iter().find(|way| self.is_part(way));
+        let is_explained = layers.iter().all(|ways| {
+            let part =
+                ways.iter().find(|way| shown.iter().any(|(_, top, root)| self.is_part(way, top, root)));
             part.and_then(|way| prints::at(way, b"")).is_some_and(|print| proved.insert(print))
-        })
+        });
+        self.layers = layers;
+        is_explained
     }
 
-    fn is_part(&mut self, way: &[u8]) -> bool {
+    fn is_part(&mut self, way: &[u8], top: &[u8], root: &[u8]) -> bool {
+        let way =
+            if root == b"/" { way.to_vec() } else { join(way, root.strip_prefix(b"/").unwrap_or(root)) };
         self.left = self.left.saturating_sub(2);
         // Of the topmost layer the directory itself is seen.
-        if prints::at(way, b"").is_some_and(|print| prints::at(&self.top, b"") == Some(print)) {
+        if prints::at(&way, b"").is_some_and(|print| prints::at(top, b"") == Some(print)) {
             return true;
         }
-        let of_layer = prints::listed(way, FEW.min(self.left));
+        let of_layer = prints::listed(&way, Extent::of(FEW.min(self.left))).found;
         self.left = self.left.saturating_sub(2 * of_layer.len());
-        let is_shown = |(below, print): &(Vec<u8>, Print)| prints::proof_at(&self.top, below) == Some(*print);
+        let is_shown = |(below, print): &(Vec<u8>, Print)| prints::proof_at(top, below) == Some(*print);
         of_layer.iter().any(is_shown)
     }
 
-    /// The image of an EROFS is a file of its size.
-    fn image(&self) -> Vec<Clue> {
-        let Ok(Made::Erofs(size)) = prints::reached(&self.top).and_then(|top| prints::made(&top)) else {
-            return Vec::new();
+    /// An EROFS is of a file with its superblock.
+    fn image(&self, mounted: &image::Image) -> Option<Clue> {
+        let is_it = |way: &Vec<u8>| {
+            let file = image::open(CWD, way.as_slice()).and_then(|file| image::Image::of(&file));
+            matches!(file, Ok(Some(file)) if mounted.may_be_from(&file))
         };
-        let is_it = |way: &Vec<u8>| prints::blocks(way) == Some(size);
-        if self.layers.iter().flatten().any(is_it) { Vec::new() } else { vec![Clue::Blocks(size)] }
-    }
-}
-
-/// What somebody uses of a file system that is in no table: one that was unmounted while he was in it, or never mounted. Of a directory
-/// it is the first files of the whole file system, at most `most`. None when it does not show files of others.
-pub(super) fn detached(seen: &Use, device: Device, most: usize) -> Option<Vec<Clue>> {
-    let link = match seen.manner {
-        Manner::WorkingDirectory => "cwd".to_owned(),
-        Manner::RootDirectory => "root".to_owned(),
-        Manner::Executable => "exe".to_owned(),
-        Manner::OpenFile(number) => format!("fd/{number}"),
-        Manner::MappedFile | Manner::Socket | Manner::Watch | Manner::Registered | Manner::Served => {
-            return None;
-        }
-    };
-    let link = seen.task.path(&link).into_bytes();
-    let look = move || -> rustix::io::Result<Option<Vec<Clue>>> {
-        let file = prints::reached(&link)?;
-        Ok(match prints::made(&file)? {
-            Made::Overlay => Some(prints::all_of(file, most)?.into_iter().map(Clue::Print).collect()),
-            Made::Erofs(size) => Some(vec![Clue::Blocks(size)]),
-            Made::Other => None,
-        })
-    };
-    match ask(device, look)? {
-        Ok(clues) => clues,
-        // It was closed, or its process has ended.
-        Err(_) => Some(Vec::new()),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_file_system_that_did_not_answer_is_left_alone_for_a_while_and_no_other_one_is() {
-        let device = |minor| Device { major: 0, minor };
-        let mut silent = Silent(BTreeMap::from([
-            (device(1), Deadline::after(PAUSE)),
-            (device(2), Deadline::after(Duration::ZERO)),
-        ]));
-        assert!(silent.has(device(1)));
-        assert!(!silent.has(device(2)) && !silent.has(device(3)));
-        assert_eq!(silent.0.len(), 1, "what is over is not counted");
+        (!self.layers.iter().flatten().any(is_it)).then_some(Clue::Image(*mounted))
     }
 }

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use super::places::{Place, Places, upwards, view};
-use crate::host::proc::files::{DELETED, Devices, Filter, Reach};
+use crate::host::proc::files::{self, DELETED, Devices, Filter, Reach};
 use crate::host::proc::mountinfo::{Device, MountLine};
 use crate::host::proc::namespaces::Namespace;
 use crate::host::proc::sockets::Bound;
@@ -57,6 +57,8 @@ impl<'a, K: Ord> Views<'a, K> {
             files: if has_many(&[b"btrfs", b"bcachefs", b"overlay"]) { Devices::Any } else { these() },
             systems: if has_many(&[b"overlay"]) { Devices::Any } else { these() },
             mounts: self.by_mount.iter().map(|(id, mount)| (*id, reach(mount))).collect(),
+            mounted: self.by_mount.values().map(|mount| mount.device).collect(),
+            pipes: files::pipes(),
             sockets,
         }
     }

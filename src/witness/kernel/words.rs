@@ -61,12 +61,26 @@ fn container_of(namespaces: &[&Namespace]) -> Option<String> {
 
 /// A mount that shows files of a target, wherever its layers were.
 pub(super) fn made_of_holder(seen_in: &Namespace, mount: &MountLine) -> Holder {
+    let holder = mount_of(seen_in, mount);
+    Holder { detail: format!("{} shows its files", holder.detail), ..holder }
+}
+
+/// A mount that is made of others.
+pub(super) fn mount_of(seen_in: &Namespace, mount: &MountLine) -> Holder {
     let (kind, point) = (text(&mount.kind), text(&mount.point));
     Holder {
         kind: HolderKind::Mount,
         id: container_of(&[seen_in]).unwrap_or_else(|| seen_in.id.to_string()),
-        detail: format!("the {kind} mounted at {point} in {} shows its files", namespace(seen_in)),
+        detail: format!("the {kind} mounted at {point} in {}", namespace(seen_in)),
         name: point,
+    }
+}
+
+/// A holder of which it is not known what it uses.
+pub(super) fn doubtful_holder(holder: &Holder, why: &str) -> Holder {
+    Holder {
+        detail: format!("{}, and may show files of this volume: {why}", holder.detail),
+        ..holder.clone()
     }
 }
 

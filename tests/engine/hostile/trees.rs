@@ -104,7 +104,7 @@ fn special(engine: &PrivateEngine, data: &Path) {
          mknod null c 1 3; mknod mem c 1 1; mknod loop b 7 0; mknod watchdog c 10 130; \
          echo x > setuid; chmod 6755 setuid; mkdir sticky; chmod 7777 sticky; echo x > sticky/of-all; chmod 0 sticky/of-all",
     );
-    rustix::fs::mknodat(CWD, data.join("socket"), FileType::Socket, Mode::from_raw_mode(0o777), 0).unwrap();
+    rustix::fs::mknodat(CWD, data.join("unbound"), FileType::Socket, Mode::from_raw_mode(0o777), 0).unwrap();
     // An overlayfs whiteout, and a device that is none.
     let whiteout = rustix::fs::makedev(0, 0);
     rustix::fs::mknodat(CWD, data.join("whiteout"), FileType::CharacterDevice, Mode::empty(), whiteout)

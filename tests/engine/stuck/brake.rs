@@ -1,5 +1,7 @@
 //! The sudden-orphan brake holds no volume whose last holder was seen to end, and whatever it holds is said loudly.
 
+use std::fs;
+
 use harness::{PrivateEngine, Volgc, on_each_engine, text};
 
 use super::config;
@@ -84,6 +86,71 @@ on_each_engine! {
         assert_eq!(engine.volume_names(), volumes);
         assert!(volumes.iter().all(|volume| text(&volgc.told_of(volume)["reason"]) == "sudden_orphan"));
         volgc.ok(&["acknowledge"]);
+        for _ in 0..3 {
+            volgc.ok(&["sweep"]);
+        }
+        assert_eq!(engine.volume_names(), Vec::<String>::new());
+    }
+
+    /// Somebody emptied `containers`, and the engine started anew with nothing. The directory itself is the same.
+    fn what_few_containers_held_whose_records_are_gone_is_held_until_somebody_acknowledges_it(engine: PrivateEngine) {
+        let volgc = Volgc::configured(&engine, &config("enforce", ""));
+        for name in ["db", "web", "log"] {
+            engine.docker(&["create", "--name", name, "-v", &format!("{name}:/data"), "bb", "true"]);
+        }
+        engine.create_volume("free", &[]);
+        for _ in 0..3 {
+            volgc.ok(&["sweep"]);
+        }
+        assert_eq!(engine.volume_names(), ["db", "log", "web"]);
+        engine.stop();
+        for entry in fs::read_dir(engine.root().join("containers")).unwrap() {
+            fs::remove_dir_all(entry.unwrap().path()).unwrap();
+        }
+        engine.restart();
+        engine.create_volume("other", &[]);
+        for _ in 0..3 {
+            let told = volgc.refused(&["sweep"]);
+            assert!(told.contains("held back (sudden_orphans)") && told.contains("3 volumes"), "{told}");
+        }
+        assert_eq!(engine.volume_names(), ["db", "log", "web"], "it holds these and no others (I14)");
+        // A holder that comes back ends it for its volume.
+        engine.docker(&["create", "--name", "db", "-v", "db:/data", "bb", "true"]);
+        assert!(volgc.refused(&["sweep"]).contains("2 volumes"));
+        volgc.ok(&["acknowledge"]);
+        for _ in 0..3 {
+            volgc.ok(&["sweep"]);
+        }
+        assert_eq!(engine.volume_names(), ["db"]);
+    }
+
+    /// One that was moved away, and an engine that was started by somebody before anybody looked.
+    fn what_one_container_held_whose_record_was_moved_away_is_held_until_it_is_back(engine: PrivateEngine) {
+        let volgc = Volgc::configured(&engine, &config("enforce", ""));
+        let id = engine.docker(&["create", "--name", "db", "-v", "db:/data", "bb", "true"]);
+        volgc.ok(&["sweep"]);
+        let (record, aside) = (engine.root().join("containers").join(id.trim()), engine.dir().join("aside"));
+        engine.stop();
+        fs::rename(&record, &aside).unwrap();
+        engine.restart();
+        for _ in 0..3 {
+            assert!(volgc.refused(&["sweep"]).contains("1 volume "));
+        }
+        engine.stop();
+        fs::rename(&aside, &record).unwrap();
+        engine.restart();
+        volgc.ok(&["sweep"]);
+        assert_eq!(text(&volgc.told_of("db")["reason"]), "held");
+    }
+
+    /// On purpose, on a host with few: the engine that runs on tells of it.
+    fn what_few_containers_held_that_were_all_removed_is_collected(engine: PrivateEngine) {
+        let volgc = Volgc::configured(&engine, &config("enforce", ""));
+        for name in ["db", "web", "log"] {
+            engine.docker(&["create", "--name", name, "-v", &format!("{name}:/data"), "bb", "true"]);
+        }
+        volgc.ok(&["sweep"]);
+        remove(&engine, &["db", "web", "log"].map(str::to_owned));
         for _ in 0..3 {
             volgc.ok(&["sweep"]);
         }

@@ -12,7 +12,7 @@ use super::{Holding, Mounted, TakenAway, mount, run};
 
 /// As `nobody`, in user and mount namespaces of his own, where he is root.
 #[track_caller]
-fn as_nobody(script: &str, arguments: &[&Path]) -> Holding {
+pub(super) fn as_nobody(script: &str, arguments: &[&Path]) -> Holding {
     let mut command = Command::new("setpriv");
     command.args([
         "--reuid=65534",
@@ -29,7 +29,7 @@ fn as_nobody(script: &str, arguments: &[&Path]) -> Holding {
 }
 
 /// An unprivileged user may hold the volumes of every engine that he can reach: one test with one at a time.
-fn alone() -> MutexGuard<'static, ()> {
+pub(super) fn alone() -> MutexGuard<'static, ()> {
     static ALONE: Mutex<()> = Mutex::new(());
     ALONE.lock().unwrap_or_else(PoisonError::into_inner)
 }

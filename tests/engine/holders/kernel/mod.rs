@@ -3,8 +3,10 @@
 mod many;
 mod mounts;
 mod namespaces;
+mod partly;
 mod pathless;
 mod shown;
+mod unseen;
 mod uses;
 mod without_files;
 
@@ -52,6 +54,12 @@ impl Holding {
     fn apart(script: &str, arguments: &[&Path]) -> Self {
         let words = ["--mount", "--propagation", "private", "--", "sh", "-ec", script, "sh"];
         Self::start(Command::new("unshare").args(words).args(arguments))
+    }
+}
+
+impl Holding {
+    fn id(&self) -> u32 {
+        self.0.id()
     }
 }
 

@@ -9,7 +9,7 @@ use super::{Holding, Mounted, Several, program, run};
 
 /// Runs a script with `$d`, a volume's data, and `$w`, a directory beside it with `m` to mount on and `e`, a layer of its own.
 #[track_caller]
-fn mounted(script: &str, data: &Path, place: &Path) -> Mounted {
+pub(super) fn mounted(script: &str, data: &Path, place: &Path) -> Mounted {
     let script = format!("d=$1; w=$2; {script}");
     run("sh", &["-ec".as_ref(), script.as_ref(), "sh".as_ref(), data, place]);
     let at = place.join("m");
