@@ -61,7 +61,7 @@ pub(super) struct Large {
 #[derive(Debug, Clone)]
 pub(super) enum Suspect {
     /// A process, as it uses a file.
-    Process(Use),
+    Process(Arc<Use>),
     /// The kernel, or a mount.
     Other(Arc<Holder>),
 }

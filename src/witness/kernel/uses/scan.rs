@@ -38,7 +38,7 @@ impl Doubtful<'_> {
             Self::Mount { namespace, mount, .. } => {
                 Suspect::Other(Arc::new(words::made_of_holder(namespace, mount)))
             }
-            Self::Process(seen) => Suspect::Process(seen.clone()),
+            Self::Process(seen) => Suspect::Process(Arc::new(seen.clone())),
         }
     }
 }
@@ -189,8 +189,11 @@ impl<'a, K: Ord + Clone> Scan<'a, K> {
     }
 
     pub(super) fn suspect(&mut self, clues: impl IntoIterator<Item = Clue>, seen: &Use) {
+        // One for all of them: a file system may show tens of thousands.
+        let mut shared: Option<Arc<Use>> = None;
         for clue in clues {
-            self.clues.entry(clue).or_insert_with(|| Suspect::Process(seen.clone()));
+            let seen = shared.get_or_insert_with(|| Arc::new(seen.clone()));
+            self.clues.entry(clue).or_insert_with(|| Suspect::Process(Arc::clone(seen)));
         }
     }
 
