@@ -10,9 +10,8 @@ use harness::{Output, Volgc};
 /// No walk may hang: on a FIFO it would for ever. With much to spare for a loaded machine.
 const PATIENCE: Duration = Duration::from_mins(4);
 
-/// The most memory that a command may need, whatever the trees are. It needs 28 MB for these; what it sees of up to 100,000 files in the
-/// overlays of containers that other tests run meanwhile comes on top of that.
-pub(crate) const MOST_KILOBYTES: u64 = 128 * 1024;
+/// The most memory that a command may need, whatever the trees are: megabytes above what it needs for none.
+pub(crate) const MOST_KILOBYTES: u64 = 64 * 1024;
 
 /// A command that has ended, and the most memory it ever had in use.
 #[derive(Debug)]
