@@ -58,7 +58,7 @@ pub struct Hit {
     pub is_plain: bool,
     /// Whether it is a socket.
     pub is_socket: bool,
-    /// The image that it is, if one is looked for.
+    /// Which of [`Wanted::images`] this file is, by its superblock.
     pub image: Option<Image>,
 }
 
