@@ -65,8 +65,8 @@ pub enum Reach {
 pub(super) enum Regard {
     /// All of it.
     Whole,
-    /// Its path alone. The mount that it was opened through shows nothing of what is asked for, but the file may have left that mount's
-    /// directory since, and then the kernel tells no path.
+    /// Its path alone. The mount through which a process opened the file shows none of the targets. But somebody may have moved the file out
+    /// of that mount's directory since, and then the kernel tells no path.
     Path,
     /// Nothing.
     None,
